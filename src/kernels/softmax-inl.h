@@ -18,7 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Sums run in 16 virtual lanes (key mod 16) on every instruction set, so that lane width does not change the bits.
+// Sums run in 16 virtual lanes (key mod 16) on every instruction set, so that lane width does not
+// change the bits.
 inline constexpr int kSumLanes = 16;
 inline constexpr int kSumVectors = kSumLanes / kLanes;
 static_assert(kSumLanes % kLanes == 0);
@@ -94,7 +95,8 @@ void Merge(const State& left, const State& right, std::int64_t rows, std::int64_
       add = ExpOne(left.max[r] - max);
     }
     right.max[r] = max;
-    right.sum[r] = hn::GetLane(hn::MulAdd(hn::Set(d, right.sum[r]), hn::Set(d, keep), hn::Set(d, left.sum[r] * add)));
+    right.sum[r] = hn::GetLane(
+        hn::MulAdd(hn::Set(d, right.sum[r]), hn::Set(d, keep), hn::Set(d, left.sum[r] * add)));
     const Vector k = hn::Set(d, keep), a = hn::Set(d, add);
     for (std::int64_t i = 0; i < stride; i += kLanes) {
       const Vector scaled = hn::Mul(hn::LoadU(d, from + i), a);
@@ -103,8 +105,8 @@ void Merge(const State& left, const State& right, std::int64_t rows, std::int64_
   }
 }
 
-/// out[r] = out[r] / sum[r], 0 where the row saw no key. Adding 0 turns -0 into 0: whether a key of weight 0 was multiplied or
-/// skipped must not show.
+/// out[r] = out[r] / sum[r], 0 where the row saw no key. Adding 0 turns -0 into 0: whether a key of
+/// weight 0 was multiplied or skipped must not show.
 void Finish(const State& state, std::int64_t rows, std::int64_t stride) {
   const Floats d;
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -119,7 +121,8 @@ void Finish(const State& state, std::int64_t rows, std::int64_t stride) {
 void ExpArray(const float* x, float* y, std::int64_t n) {
   const Floats d;
   for (std::int64_t i = 0; i < n; i += kLanes) {
-    const std::size_t count = static_cast<std::size_t>(HWY_MIN(n - i, static_cast<std::int64_t>(kLanes)));
+    const std::size_t count =
+        static_cast<std::size_t>(HWY_MIN(n - i, static_cast<std::int64_t>(kLanes)));
     hn::StoreN(Exp(d, hn::LoadN(d, x + i, count)), d, y + i, count);
   }
 }
