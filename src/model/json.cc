@@ -43,7 +43,8 @@ Json parse_json(std::string_view text, std::string_view name) {
   try {
     return Json::parse(text, check);
   } catch (const Json::exception& error) {
-    std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string what =
+        error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     if (const auto end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
     for (char& c : what) {
       if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -53,7 +54,7 @@ Json parse_json(std::string_view text, std::string_view name) {
 }
 
 std::string read_file(const std::string& path, std::uint64_t max_bytes) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) {
     throw std::runtime_error(path + ": " + std::strerror(errno));
   }

