@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "model/in_quotes.h"
+
 namespace regard::model {
 
 Json parse_json(std::string_view text, std::string_view name) {
@@ -32,7 +34,7 @@ Json parse_json(std::string_view text, std::string_view name) {
       case Json::parse_event_t::key:
         if (const auto& key = parsed.get_ref<const std::string&>();
             !keys.back().insert(key).second) {
-          throw std::runtime_error(where + ": JSON key \"" + key.substr(0, 80) + "\" comes twice");
+          throw std::runtime_error(where + ": JSON key " + in_quotes(key) + " comes twice");
         }
         break;
       default:
