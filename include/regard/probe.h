@@ -73,14 +73,14 @@ class WeightsProbe final : public Probe {
   void finished(const FinishedRows& rows) noexcept override;
 
  private:
-  float* row(std::int64_t batch, std::int64_t head, std::int64_t query) const;
+  std::int64_t slot(std::int64_t batch, std::int64_t head, std::int64_t query) const;
 
   std::int64_t batch_;
-  std::vector<std::int64_t> head_slot_;   // index in out, or -1
+  std::vector<std::int64_t> head_slot_;  // index in out, or -1
   std::vector<std::int64_t> query_slot_;
   TensorView<float, 3> out_;
-  std::int64_t tiles_per_row_;
-  std::vector<float> tile_max_;  // [row slot][tile of kChunk keys]
+  std::int64_t chunks_per_row_;
+  std::vector<float> chunk_max_;  // (rows of out, chunks)
 };
 
 }  // namespace regard
