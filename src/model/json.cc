@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "model/in_quotes.h"
+
 namespace regard::model {
 
 Json parse_json(std::string_view text, std::string_view name) {
