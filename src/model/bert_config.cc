@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "model/in_quotes.h"
+#include "model/json.h"
 #include "model/layers.h"
 
 namespace regard::model {

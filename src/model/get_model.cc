@@ -12,7 +12,7 @@
 #include <string>
 
 #include "model/child_process.h"
-#include "model/in_quotes.h"
+#include "model/json.h"
 #include "model/sha256.h"
 #include "regard/model/models.h"
 

@@ -11,7 +11,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "model/in_quotes.h"
 
 namespace regard::model {
 

@@ -9,7 +9,6 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "model/in_quotes.h"
 #include "model/json.h"
 
 namespace regard::model {

@@ -14,7 +14,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "model/in_quotes.h"
+#include "model/json.h"
 
 namespace regard::model {
 namespace {

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "model/in_quotes.h"
+#include "model/json.h"
 #include "regard/model/safetensors.h"
 
 namespace regard::model {
