@@ -9,10 +9,11 @@
 
 namespace regard::exec {
 
-/// A binary counter of states. The state of chunk c enters at level 0 and moves up while bit `level` of c is set, merging with
-/// the state that waits there; whatever was skipped, empty or computed elsewhere, two chunks always meet at the same node. So
-/// the bits do not depend on how many rows, chunks or calls the work was cut into.
-/// Memory: levels(num_chunks) + 1 states, lent by the caller.
+/// A binary counter of states. The state of chunk c enters at level 0 and moves up while bit
+/// `level` of c is set, merging with the state that waits there; whatever was skipped, empty or
+/// computed elsewhere, two chunks always meet at the same node. So the bits do not depend on how
+/// many rows, chunks or calls the work was cut into. Memory: levels(num_chunks) + 1 states, lent by
+/// the caller.
 class MergeTree {
  public:
   static std::int64_t levels(std::int64_t num_chunks) {

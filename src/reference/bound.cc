@@ -9,16 +9,16 @@
 namespace regard::bound {
 namespace {
 
-constexpr double kUnit = 0x1p-24;            // u: float32's unit roundoff
-constexpr double kExpError = 4 * kUnit;      // eps_e: exp is within 2 ulp, an ulp is at most 2 u
-constexpr double kLogError = 4 * kUnit;      // eps_log: the same for log
+constexpr double kUnit = 0x1p-24;        // u: float32's unit roundoff
+constexpr double kExpError = 4 * kUnit;  // eps_e: exp is within 2 ulp, an ulp is at most 2 u
+constexpr double kLogError = 4 * kUnit;  // eps_log: the same for log
 constexpr double kFlush = 0x1p-126 * (1 + kExpError);  // phi: exp gives 0 for results below 2^-126
-constexpr double kSubnormal = 0x1p-150;      // eta: half the smallest subnormal number
+constexpr double kSubnormal = 0x1p-150;                // eta: half the smallest subnormal number
 constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr std::int64_t kChunk = 256;         // keys whose weights share one maximum
-constexpr std::int64_t kLanes = 16;          // the sum runs in key mod 16
-constexpr std::int64_t kFold = 4;            // log2(kLanes)
+constexpr std::int64_t kChunk = 256;            // keys whose weights share one maximum
+constexpr std::int64_t kLanes = 16;             // the sum runs in key mod 16
+constexpr std::int64_t kFold = 4;               // log2(kLanes)
 constexpr std::int64_t kRoundingsPerMerge = 2;  // multiply by the child's rescale, add
 
 // g(n): n roundings in a row multiply a term by 1 + x, |x| <= g(n) (Higham 2002, lemma 3.1).
@@ -43,8 +43,8 @@ double score_error(double magnitude, double scale, std::int64_t head_dim) {
   const double a = std::abs(scale);
   const double largest = magnitude * (1 + gamma(head_dim + 1)) * std::max(a, 1.0);
   if (!(largest < kLargest)) return kInfinity;
-  const double subnormal = (a * static_cast<double>(head_dim) * (1 + gamma(head_dim + 1)) + 1) *
-                           kSubnormal;
+  const double subnormal =
+      (a * static_cast<double>(head_dim) * (1 + gamma(head_dim + 1)) + 1) * kSubnormal;
   return gamma(head_dim + 1) * a * magnitude + subnormal;
 }
 
@@ -58,8 +58,8 @@ RowError row_error(const ExactRow& row) {
   double kept = 0;
   for (std::size_t j = 0; j < n; ++j) {
     const double below = row.max - row.score[j];
-    const double x = row.score_error[j] + exps +
-                     kUnit * (below + row.score_error[j] + error.max_shift);  // x_j
+    const double x =
+        row.score_error[j] + exps + kUnit * (below + row.score_error[j] + error.max_shift);  // x_j
     const double w = row.weight[j];
     // w (e^x - 1); the second form where w is 0 in double.
     const double gained = (w > 0 ? w * std::expm1(x) : std::exp(x - below)) / row.sum;

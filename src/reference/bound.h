@@ -1,4 +1,5 @@
-// src/reference/bound.h - how far a float32 engine may be from the exact result; derivation in docs/numerics.md.
+// src/reference/bound.h - how far a float32 engine may be from the exact result; derivation in
+// docs/numerics.md.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,9 @@ struct ExactRow {
   std::span<const double> score_error;  ///< sigma_j
   std::span<const double> weight;       ///< exp(s_j - max)
   double max;
-  double sum;           ///< of weight
-  std::int64_t kv_len;  ///< keys of the sequence, visible or not: they decide the merge tree's depth
+  double sum;  ///< of weight
+  std::int64_t
+      kv_len;  ///< keys of the sequence, visible or not: they decide the merge tree's depth
 };
 
 /// What the row's weights may lose or gain, in units where the weights sum to 1.
@@ -35,7 +37,8 @@ struct ElementSums {
   double values = 0;     ///< sum_j |v_j|
 };
 
-/// sigma_j: the error of one score, where magnitude = sum_d |q_d k_d|. Infinite when float32 may overflow.
+/// sigma_j: the error of one score, where magnitude = sum_d |q_d k_d|. Infinite when float32 may
+/// overflow.
 double score_error(double magnitude, double scale, std::int64_t head_dim);
 
 RowError row_error(const ExactRow& row);

@@ -1,4 +1,5 @@
-// src/reference/reference_attention.cc - attention in double, row by row, and the derived bound of every element.
+// src/reference/reference_attention.cc - attention in double, row by row, and the derived bound of
+// every element.
 #include "regard/reference_attention.h"
 
 #include <algorithm>
@@ -20,7 +21,8 @@ struct RowInput {
   double scale;
 };
 
-// What the row computes. `keys` are the visible ones; all other arrays but the last two run parallel to it.
+// What the row computes. `keys` are the visible ones; all other arrays but the last two run
+// parallel to it.
 struct Row {
   std::vector<std::int64_t> keys;
   std::vector<double> score;        // s_j
@@ -133,10 +135,17 @@ ReferenceResult reference_attention(TensorView<const float, 4> query,
         options.kv_lens.empty() ? key.shape[2] : options.kv_lens[static_cast<std::size_t>(b)];
     for (std::int64_t h = 0; h < heads; ++h) {
       for (std::int64_t i = 0; i < q_len; ++i, ++index) {
-        const RowInput in{&query(b, h, i, 0),   &key(b, h / group, 0, 0), &value(b, h / group, 0, 0),
-                          query.strides[3],     key.strides[2],           key.strides[3],
-                          value.strides[2],     value.strides[3],         head_dim,
-                          value_dim,            effective_scale(options, head_dim)};
+        const RowInput in{&query(b, h, i, 0),
+                          &key(b, h / group, 0, 0),
+                          &value(b, h / group, 0, 0),
+                          query.strides[3],
+                          key.strides[2],
+                          key.strides[3],
+                          value.strides[2],
+                          value.strides[3],
+                          head_dim,
+                          value_dim,
+                          effective_scale(options, head_dim)};
         row.keys.clear();
         for (std::int64_t j = 0; j < kv_len; ++j) {
           if (options.mask.allows(options.q_offset.value_or(0) + i, j)) row.keys.push_back(j);

@@ -1,4 +1,5 @@
-// tests/api/attention_test.cc - attention() against the reference, element by element, within the derived bound.
+// tests/api/attention_test.cc - attention() against the reference, element by element, within the
+// derived bound.
 #include "regard/attention.h"
 
 #include <gtest/gtest.h>
@@ -154,8 +155,9 @@ TEST(Attention, EmptyViewsMayBeNull) {
     if (view.size() == 0) view.data = nullptr;
     return view;
   };
-  for (const AttentionShape& s : {AttentionShape{0, 2, 1, 3, 4, 5, 6}, AttentionShape{2, 2, 1, 0, 4, 5, 6},
-                                  AttentionShape{2, 2, 1, 3, 0, 5, 6}, AttentionShape{1, 2, 1, 0, 0, 5, 6}}) {
+  for (const AttentionShape& s :
+       {AttentionShape{0, 2, 1, 3, 4, 5, 6}, AttentionShape{2, 2, 1, 0, 4, 5, 6},
+        AttentionShape{2, 2, 1, 3, 0, 5, 6}, AttentionShape{1, 2, 1, 0, 0, 5, 6}}) {
     Rng rng(1);
     Problem p = make_problem(rng, s);
     Tensor<4> out({s.batch, s.num_heads, s.q_len, s.value_dim});

@@ -1,4 +1,5 @@
-// tests/api/canary_test.cc - engines with a fault must break the bound, or asserting it would be worth nothing.
+// tests/api/canary_test.cc - engines with a fault must break the bound, or asserting it would be
+// worth nothing.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -42,8 +43,8 @@ TEST_P(SimulatedCanary, BreaksTheBound) {
   EXPECT_GE(caught, GetParam().least_caught);
 }
 
-// Every trial must be caught, but where the fault is one product of 64 in one score of 1018: it is below the
-// roundings when that key has little weight.
+// Every trial must be caught, but where the fault is one product of 64 in one score of 1018: it is
+// below the roundings when that key has little weight.
 INSTANTIATE_TEST_SUITE_P(
     Faults, SimulatedCanary,
     testing::Values(Canary{Fault::kDropKey, "OneKeyDropped", kTrials},
@@ -61,8 +62,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Canary{Fault::kLseBase2, "LseInBase2", kTrials}),
     [](const auto& canary) { return std::string(canary.param.name); });
 
-// The engine itself, given inputs as a faulty engine would read them, against the reference of the right inputs: shows
-// that the comparison in the engine's own tests can fail.
+// The engine itself, given inputs as a faulty engine would read them, against the reference of the
+// right inputs: shows that the comparison in the engine's own tests can fail.
 template <class Spoil>
 int caught_with(Spoil spoil) {
   int caught = 0;
@@ -78,14 +79,14 @@ int caught_with(Spoil spoil) {
 }
 
 TEST(EngineCanary, OneKeyDropped) {
-  EXPECT_EQ(caught_with([](Problem& p, std::int64_t key) {
-              p.mask.mask = p.mask.mask & HideKeyMask{key};
-            }),
+  EXPECT_EQ(caught_with(
+                [](Problem& p, std::int64_t key) { p.mask.mask = p.mask.mask & HideKeyMask{key}; }),
             kTrials);
 }
 
 TEST(EngineCanary, TailOf16Skipped) {
-  EXPECT_EQ(caught_with([](Problem& p, std::int64_t) { p.kv_lens = {kKeys / 16 * 16 - 16}; }), kTrials);
+  EXPECT_EQ(caught_with([](Problem& p, std::int64_t) { p.kv_lens = {kKeys / 16 * 16 - 16}; }),
+            kTrials);
 }
 
 TEST(EngineCanary, ValueRowsSwapped) {

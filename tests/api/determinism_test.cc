@@ -13,8 +13,10 @@ namespace regard::test {
 namespace {
 
 testing::AssertionResult equal(const Result& a, const Result& b) {
-  if (!same_bits(a.out.values(), b.out.values())) return testing::AssertionFailure() << "out differs";
-  if (!same_bits(a.lse.values(), b.lse.values())) return testing::AssertionFailure() << "lse differs";
+  if (!same_bits(a.out.values(), b.out.values()))
+    return testing::AssertionFailure() << "out differs";
+  if (!same_bits(a.lse.values(), b.lse.values()))
+    return testing::AssertionFailure() << "lse differs";
   return testing::AssertionSuccess();
 }
 
@@ -114,8 +116,8 @@ TEST(Determinism, D3AnyBatchAndPadding) {
     REGARD_TRIAL(seed);
     Rng rng(seed);
     const std::int64_t kv_len = rng.integer(1, 700);
-    Problem p = make_problem(rng, {3, 4, 2, rng.integer(1, 80), kv_len, rng.integer(1, 40),
-                                   rng.integer(1, 40)});
+    Problem p = make_problem(
+        rng, {3, 4, 2, rng.integer(1, 80), kv_len, rng.integer(1, 40), rng.integer(1, 40)});
     p.mask = random_mask(rng, 800, 1);
     p.q_offset = rng.integer(0, kv_len);
     for (int b = 0; b < 3; ++b) p.kv_lens.push_back(rng.integer(0, kv_len));
@@ -132,7 +134,8 @@ TEST(Determinism, D3AnyBatchAndPadding) {
   }
 }
 
-// A row's bits do not depend on the rows beside it, so neither on how a prompt is cut. Promised later as D4.
+// A row's bits do not depend on the rows beside it, so neither on how a prompt is cut. Promised
+// later as D4.
 TEST(Determinism, RowsDoNotDependOnTheirNeighbours) {
   for (const std::uint64_t seed : trial_seeds(10)) {
     REGARD_TRIAL(seed);
@@ -169,7 +172,8 @@ TEST(Determinism, D7AnyAlignment) {
       Layout<4> layout;
       layout.flush = Flush::kStart;
       Problem moved = p;
-      const auto move = [&](const std::vector<float>& values, Tensor<4>& tensor, std::size_t shift) {
+      const auto move = [&](const std::vector<float>& values, Tensor<4>& tensor,
+                            std::size_t shift) {
         layout.offset = (offset * shift) % 16;
         tensor = Tensor<4>(tensor.view().shape, layout);
         std::size_t n = 0;

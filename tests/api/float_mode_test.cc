@@ -1,4 +1,5 @@
-// tests/api/float_mode_test.cc - the caller's rounding mode and flush-to-zero neither change bits nor get lost.
+// tests/api/float_mode_test.cc - the caller's rounding mode and flush-to-zero neither change bits
+// nor get lost.
 #include <gtest/gtest.h>
 
 #include <cfenv>

@@ -40,7 +40,8 @@ bool sees(const Problem& p, std::int64_t b, std::int64_t i, std::int64_t j) {
   return j < kv_len && p.mask.mask.allows(p.q_offset.value_or(0) + i, j);
 }
 
-bool same_row(const Result& a, const Result& b, std::int64_t batch, std::int64_t h, std::int64_t i) {
+bool same_row(const Result& a, const Result& b, std::int64_t batch, std::int64_t h,
+              std::int64_t i) {
   std::vector<float> x{a.lse.view()(batch, h, i)}, y{b.lse.view()(batch, h, i)};
   for (std::int64_t e = 0; e < a.out.view().shape[3]; ++e) {
     x.push_back(a.out.view()(batch, h, i, e));
@@ -79,7 +80,8 @@ TEST(Poison, InOneKeyChangesNoRowThatDoesNotSeeIt) {
       for (std::int64_t bb = 0; bb < s.batch; ++bb) {
         for (std::int64_t h = 0; h < s.num_heads; ++h) {
           for (std::int64_t i = 0; i < s.q_len; ++i) {
-            const bool touched = bb == b && h / (s.num_heads / s.num_kv_heads) == g && sees(p, b, i, j);
+            const bool touched =
+                bb == b && h / (s.num_heads / s.num_kv_heads) == g && sees(p, b, i, j);
             if (touched) continue;
             ASSERT_TRUE(same_row(before, after, bb, h, i))
                 << p.describe() << "; key " << j << " of head " << g << ", row " << bb << " " << h
@@ -125,7 +127,8 @@ TEST(Poison, InEverythingUnseenChangesNothing) {
   }
 }
 
-// NaN in a query: that row alone, all of it. NaN in one value element: that element of the rows that see it, alone.
+// NaN in a query: that row alone, all of it. NaN in one value element: that element of the rows
+// that see it, alone.
 TEST(Poison, ThatIsSeenSpreadsNoFurther) {
   REGARD_FOR_EACH_ISA(isa) {
     Rng rng(3);

@@ -1,4 +1,5 @@
-// tests/reference/bound_test.cc - the bound holds for an engine that rounds as the contract allows, and is not empty.
+// tests/reference/bound_test.cc - the bound holds for an engine that rounds as the contract allows,
+// and is not empty.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -34,7 +35,8 @@ TEST(Bound, HoldsForEveryLegalRounding) {
   }
 }
 
-// One key: every weight is 1 whatever the score's error, so the value comes back and the bound is a few roundings.
+// One key: every weight is 1 whatever the score's error, so the value comes back and the bound is a
+// few roundings.
 TEST(Bound, OfOneKeyIsAFewRoundings) {
   Rng rng(1);
   const Problem p = make_problem(rng, {1, 1, 1, 1, 1, 64, 8});

@@ -1,4 +1,5 @@
-// tests/reference/reference_attention_test.cc - the reference against results worked out by hand, and facts of softmax.
+// tests/reference/reference_attention_test.cc - the reference against results worked out by hand,
+// and facts of softmax.
 #include "regard/reference_attention.h"
 
 #include <gtest/gtest.h>
@@ -31,14 +32,15 @@ TEST(Reference, OneKeyIsItsValue) {
 
 TEST(Reference, TwoKeysAreALogistic) {
   const ReferenceResult r = attend({1.0F}, {0.0F, 1.0F}, {0.0F, 10.0F});
-  EXPECT_NEAR(r.out[0], 7.310585786300049, 1e-14);  // 10 / (1 + 1/e)
+  EXPECT_NEAR(r.out[0], 7.310585786300049, 1e-14);   // 10 / (1 + 1/e)
   EXPECT_NEAR(r.lse[0], 1.3132616875182228, 1e-15);  // log(1 + e)
 }
 
 TEST(Reference, ScaleOfEitherSignAndZero) {
   AttentionOptions options;
   options.scale = -1.0F;
-  EXPECT_NEAR(attend({1.0F}, {0.0F, 1.0F}, {0.0F, 10.0F}, options).out[0], 2.689414213699951, 1e-14);
+  EXPECT_NEAR(attend({1.0F}, {0.0F, 1.0F}, {0.0F, 10.0F}, options).out[0], 2.689414213699951,
+              1e-14);
   options.scale = 0.0F;
   const ReferenceResult r = attend({1.0F}, {5.0F, 1.0F, -9.0F, 2.0F}, {1, 2, 3, 6}, options);
   EXPECT_EQ(r.out[0], 3.0);
@@ -134,7 +136,8 @@ TEST(Reference, OrderOfKeysDoesNotMatter) {
     }
   }
   const ReferenceResult after = run_reference(p);
-  for (std::size_t i = 0; i < after.out.size(); ++i) EXPECT_NEAR(after.out[i], before.out[i], 1e-14);
+  for (std::size_t i = 0; i < after.out.size(); ++i)
+    EXPECT_NEAR(after.out[i], before.out[i], 1e-14);
 }
 
 }  // namespace

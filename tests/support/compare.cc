@@ -64,9 +64,9 @@ Comparison compare(const Result& got, const ReferenceResult& reference) {
 testing::AssertionResult within_bound(const Result& got, const ReferenceResult& reference) {
   const Comparison c = compare(got, reference);
   if (c.violations == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << c.violations << " of " << c.checked
-                                     << " elements beyond the bound; worst error / bound "
-                                     << c.worst << "; first: " << c.first;
+  return testing::AssertionFailure()
+         << c.violations << " of " << c.checked
+         << " elements beyond the bound; worst error / bound " << c.worst << "; first: " << c.first;
 }
 
 }  // namespace regard::test

@@ -1,4 +1,5 @@
-// tests/support/hostile_executor.h - runs tasks on several threads in the worst order it can think of.
+// tests/support/hostile_executor.h - runs tasks on several threads in the worst order it can think
+// of.
 #pragma once
 
 #include <atomic>
@@ -11,8 +12,8 @@
 
 namespace regard::test {
 
-/// Tasks in reverse or random order, dealt to `threads` new threads one by one, with yields between them. Keeps what
-/// Executor asks for: every task once, no two at a time with one worker index.
+/// Tasks in reverse or random order, dealt to `threads` new threads one by one, with yields between
+/// them. Keeps what Executor asks for: every task once, no two at a time with one worker index.
 class HostileExecutor final : public Executor {
  public:
   enum class Order : std::uint8_t { kReverse, kRandom };

@@ -1,4 +1,5 @@
-// tests/support/isa.h - run a piece of test on a named kernel table, and know that it is the one running.
+// tests/support/isa.h - run a piece of test on a named kernel table, and know that it is the one
+// running.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,8 +26,9 @@ class ForcedIsa {
 
 }  // namespace regard::test
 
-/// Runs the statement that follows once per kernel table of this machine, with its name in failure messages.
-#define REGARD_FOR_EACH_ISA(name)                                    \
-  for (const std::string& name : ::regard::supported_isas())         \
-    if (const ::regard::test::ForcedIsa forced_isa_(name); true)     \
+/// Runs the statement that follows once per kernel table of this machine, with its name in failure
+/// messages.
+#define REGARD_FOR_EACH_ISA(name)                                \
+  for (const std::string& name : ::regard::supported_isas())     \
+    if (const ::regard::test::ForcedIsa forced_isa_(name); true) \
       if (const ::testing::ScopedTrace isa_trace_(__FILE__, __LINE__, name); true)

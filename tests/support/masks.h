@@ -13,12 +13,12 @@ struct NamedMask {
   std::string name;
 };
 
-/// FullMask, CausalMask, DocumentMask over [0, num_positions) with scattered ids, or up to `depth` levels of &, | and !
-/// over those.
+/// FullMask, CausalMask, DocumentMask over [0, num_positions) with scattered ids, or up to `depth`
+/// levels of &, | and ! over those.
 NamedMask random_mask(Rng& rng, std::int64_t num_positions, int depth);
 
-/// A mask that knows only allows(): every tile is partial, row bits are asked one by one. What any other mask computes
-/// must equal what this one computes.
+/// A mask that knows only allows(): every tile is partial, row bits are asked one by one. What any
+/// other mask computes must equal what this one computes.
 struct PredicateMask {
   AnyMask inner;
   bool allows(std::int64_t q, std::int64_t kv) const { return inner.allows(q, kv); }

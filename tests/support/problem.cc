@@ -95,7 +95,8 @@ AttentionShape random_shape(Rng& rng, std::int64_t max_work) {
     s.q_len = s.kv_len = random_length(rng, static_cast<std::int64_t>(std::sqrt(pairs)));
   } else {
     s.kv_len = random_length(rng, std::min<std::int64_t>(pairs, 1100));
-    s.q_len = random_length(rng, std::min<std::int64_t>(pairs / std::max<std::int64_t>(s.kv_len, 1), 600));
+    s.q_len = random_length(
+        rng, std::min<std::int64_t>(pairs / std::max<std::int64_t>(s.kv_len, 1), 600));
   }
   return s;
 }

@@ -43,13 +43,16 @@ enum class Data : std::uint8_t {
 /// Tensors of `shape`, row-major, drawn as `data` says.
 Problem make_problem(Rng& rng, const AttentionShape& shape, Data data = Data::kNormal);
 
-/// The same problem with other memory: new layouts, the same numbers. Axes of stride 0 only where the numbers allow.
+/// The same problem with other memory: new layouts, the same numbers. Axes of stride 0 only where
+/// the numbers allow.
 void relayout(Rng& rng, Problem& problem);
 
-/// Lengths that tiles and chunks care about: 0, 1, around multiples of 16, 64, 256; at most `limit`.
+/// Lengths that tiles and chunks care about: 0, 1, around multiples of 16, 64, 256; at most
+/// `limit`.
 std::int64_t random_length(Rng& rng, std::int64_t limit);
 
-/// Any shape, layout, mask, scale, offset, key lengths with at most about `max_work` multiplications.
+/// Any shape, layout, mask, scale, offset, key lengths with at most about `max_work`
+/// multiplications.
 Problem random_problem(Rng& rng, std::int64_t max_work);
 
 /// Runs attention() on the problem, into guarded memory of its own.

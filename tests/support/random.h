@@ -39,8 +39,8 @@ class Rng {
   std::mt19937_64 engine_;
 };
 
-/// Seeds of `count` trials: the same in every run. REGARD_TEST_SEED=n reruns the one trial that printed n;
-/// REGARD_TEST_SCALE=k runs k times as many.
+/// Seeds of `count` trials: the same in every run. REGARD_TEST_SEED=n reruns the one trial that
+/// printed n; REGARD_TEST_SCALE=k runs k times as many.
 std::vector<std::uint64_t> trial_seeds(int count);
 
 /// What to print beside a failure.

@@ -30,7 +30,12 @@ class RowSimulator {
  public:
   RowSimulator(const SimulatedEngine& engine, const Problem& problem, std::int64_t b,
                std::int64_t h, std::int64_t i)
-      : engine_(engine), problem_(problem), rng_(engine.seed), b_(b), h_(h), i_(i),
+      : engine_(engine),
+        problem_(problem),
+        rng_(engine.seed),
+        b_(b),
+        h_(h),
+        i_(i),
         g_(h / (problem.shape.num_heads / problem.shape.num_kv_heads)) {
     kv_len_ = problem.kv_lens.empty() ? problem.shape.kv_len
                                       : problem.kv_lens[static_cast<std::size_t>(b)];
@@ -99,8 +104,8 @@ class RowSimulator {
     float dot = 0;
     for (std::int64_t d = 0; d < last; ++d) {
       const float q = problem_.query.view()(b_, h_, i_, d);
-      dot = multiply_add(scaled ? round_to_bf16(scale_ * q) : q,
-                         problem_.key.view()(b_, g_, j, d), dot);
+      dot = multiply_add(scaled ? round_to_bf16(scale_ * q) : q, problem_.key.view()(b_, g_, j, d),
+                         dot);
     }
     return scaled ? dot : scale_ * dot;
   }

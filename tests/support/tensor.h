@@ -1,4 +1,5 @@
-// tests/support/tensor.h - tensors in guarded memory with any memory order, gaps, direction and broadcast.
+// tests/support/tensor.h - tensors in guarded memory with any memory order, gaps, direction and
+// broadcast.
 #pragma once
 
 #include <algorithm>
@@ -21,12 +22,12 @@ namespace regard::test {
 /// Where the elements of a tensor lie.
 template <std::size_t Rank>
 struct Layout {
-  std::array<std::size_t, Rank> order;    ///< axes from the outermost in memory to the innermost
-  std::array<std::int64_t, Rank> gap{};   ///< unused elements after each step along the axis
-  std::array<bool, Rank> reversed{};      ///< negative stride
-  std::array<bool, Rank> broadcast{};     ///< stride 0
+  std::array<std::size_t, Rank> order;   ///< axes from the outermost in memory to the innermost
+  std::array<std::int64_t, Rank> gap{};  ///< unused elements after each step along the axis
+  std::array<bool, Rank> reversed{};     ///< negative stride
+  std::array<bool, Rank> broadcast{};    ///< stride 0
   Flush flush = Flush::kEnd;
-  std::size_t offset = 0;                 ///< floats between numbers and guard page
+  std::size_t offset = 0;  ///< floats between numbers and guard page
 
   Layout() { std::iota(order.begin(), order.end(), std::size_t{0}); }
 };
@@ -41,8 +42,8 @@ Layout<Rank> random_layout(Rng& rng, bool may_broadcast) {
   if (rng.chance(0.5)) std::swap(layout.order[Rank - 2], layout.order[Rank - 3]);  // (B, N, H, D)
   if (rng.chance(0.4)) return layout;
   for (std::size_t i = Rank - 1; i > 0; --i) {
-    std::swap(layout.order[i], layout.order[static_cast<std::size_t>(
-                                   rng.integer(0, static_cast<std::int64_t>(i)))]);
+    std::swap(layout.order[i],
+              layout.order[static_cast<std::size_t>(rng.integer(0, static_cast<std::int64_t>(i)))]);
   }
   for (std::size_t i = 0; i < Rank; ++i) {
     layout.gap[i] = rng.chance(0.3) ? rng.integer(1, 5) : 0;
@@ -52,8 +53,8 @@ Layout<Rank> random_layout(Rng& rng, bool may_broadcast) {
   return layout;
 }
 
-/// Owns the memory of one view. Every float in it, gaps too, starts as `kFiller`, a NaN: reading it shows, and
-/// overwriting it is found by gaps_untouched().
+/// Owns the memory of one view. Every float in it, gaps too, starts as `kFiller`, a NaN: reading it
+/// shows, and overwriting it is found by gaps_untouched().
 template <std::size_t Rank>
 class Tensor {
  public:
@@ -80,8 +81,8 @@ class Tensor {
   }
 
   TensorView<float, Rank> view() const { return view_; }
-  operator TensorView<float, Rank>() const { return view_; }              // NOLINT
-  operator TensorView<const float, Rank>() const { return view_; }        // NOLINT
+  operator TensorView<float, Rank>() const { return view_; }        // NOLINT
+  operator TensorView<const float, Rank>() const { return view_; }  // NOLINT
 
   /// Calls f(element) for every index, last axis fastest.
   template <class F>
@@ -122,7 +123,8 @@ class Tensor {
   TensorView<float, Rank> view_;
 };
 
-/// True when both hold the same bits, element by element; NaN equals the same NaN, 0 differs from -0.
+/// True when both hold the same bits, element by element; NaN equals the same NaN, 0 differs from
+/// -0.
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
     return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
