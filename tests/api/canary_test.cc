@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Canary{Fault::kNoRescale, "MergeWithoutRescale", kTrials},
                     Canary{Fault::kLostLane, "SumLaneLost", kTrials},
                     Canary{Fault::kLseBase2, "LseInBase2", kTrials}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& canary) { return std::string(canary.param.name); });
 
 // The engine itself, given inputs as a faulty engine would read them, against the reference of the
 // right inputs: shows that the comparison in the engine's own tests can fail.

@@ -145,7 +145,9 @@ TEST(Poison, ThatIsSeenSpreadsNoFurther) {
           const float x = after.out.view()(0, h, i, e);
           const bool value_is_nan = h == 0 && e == 19;
           EXPECT_EQ(std::isnan(x), query_is_nan || value_is_nan);
-          if (!query_is_nan && !value_is_nan) EXPECT_EQ(x, before.out.view()(0, h, i, e));
+          if (!query_is_nan && !value_is_nan) {
+            EXPECT_EQ(x, before.out.view()(0, h, i, e));
+          }
         }
       }
     }
