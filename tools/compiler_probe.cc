@@ -1,4 +1,5 @@
-// tools/compiler_probe.cc - what ./dev asks a compiler for: C++20 with its library, and for fuzz targets libFuzzer.
+// tools/compiler_probe.cc - what ./dev asks a compiler for: C++20 with its library, and for fuzz
+// targets libFuzzer.
 #include <stdlib.h>
 
 #include <span>

@@ -57,21 +57,19 @@ class MergeTree {
     while (next_chunk_ < chunk) enter(k, rows, false);
   }
 
-  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits.
+  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An empty one leaves fresh() alone:
+  /// the state to be pushed after it is already there.
   void enter(const kernels::KernelTable& k, std::int64_t rows, bool full) {
+    kernels::State* moving = full ? &fresh() : nullptr;
     std::size_t level = 0;
     for (; next_chunk_ >> level & 1; ++level) {
       if (!(occupied_ >> level & 1)) continue;
-      if (full) {
-        k.merge(states_[level], fresh(), rows, stride_);
-      } else {
-        std::swap(states_[level], fresh());
-        full = true;
-      }
+      if (moving != nullptr) k.merge(states_[level], *moving, rows, stride_);
+      if (moving == nullptr) moving = &states_[level];
       occupied_ &= ~(std::uint64_t{1} << level);
     }
-    if (full) {
-      std::swap(states_[level], fresh());
+    if (moving != nullptr) {
+      std::swap(states_[level], *moving);
       occupied_ |= std::uint64_t{1} << level;
     }
     ++next_chunk_;

@@ -3,12 +3,14 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <set>
 #include <stdexcept>
 #include <vector>
+
 
 namespace regard::model {
 
@@ -32,7 +34,7 @@ Json parse_json(std::string_view text, std::string_view name) {
       case Json::parse_event_t::key:
         if (const auto& key = parsed.get_ref<const std::string&>();
             !keys.back().insert(key).second) {
-          throw std::runtime_error(where + ": JSON key \"" + key.substr(0, 80) + "\" comes twice");
+          throw std::runtime_error(where + ": JSON key " + in_quotes(key) + " comes twice");
         }
         break;
       default:
@@ -51,6 +53,18 @@ Json parse_json(std::string_view text, std::string_view name) {
     }
     throw std::runtime_error(where + ": not JSON: " + what.substr(0, 200));
   }
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kMaxShown = 60;
+  // Cut before escaping and at a code point's first byte, so that neither an escape nor a code
+  // point is halved.
+  std::size_t size = std::min(text.size(), kMaxShown);
+  const auto continues = [&] { return (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80; };
+  while (size > 0 && size < text.size() && continues()) --size;
+  const Json shown(text.substr(0, size));
+  return shown.dump(-1, ' ', true, Json::error_handler_t::replace) +
+         (size < text.size() ? "..." : "");
 }
 
 std::string read_file(const std::string& path, std::uint64_t max_bytes) {

@@ -17,6 +17,9 @@ inline constexpr int kMaxJsonDepth = 64;
 /// Recursion does not follow the input.
 Json parse_json(std::string_view text, std::string_view name);
 
+/// A string from outside for an error message: as JSON writes it, in ASCII, shortened.
+std::string in_quotes(std::string_view text);
+
 /// Reads a whole regular file of at most max_bytes. Throws std::runtime_error that begins with the
 /// path.
 std::string read_file(const std::string& path, std::uint64_t max_bytes);
