@@ -134,7 +134,10 @@ std::string list_of_sinks(const std::map<std::string, double>& shares) {
   std::ranges::stable_sort(sorted, std::greater<>(), &std::pair<std::string, double>::second);
   std::string list;
   for (const auto& [name, share] : sorted) {
-    list += (list.empty() ? "" : ", ") + name + " " + percent(share);
+    if (!list.empty()) list += ", ";
+    list += name;
+    list += ' ';
+    list += percent(share);
   }
   return list;
 }
@@ -152,7 +155,10 @@ std::string sinks_line(const WordLinks& links, const std::vector<std::size_t>& r
     }
   }
   return Line(terminal)
-      .add("sinks get " + percent(total) + ": " + list_of_sinks(shares), Style::kDim)
+      .add("sinks get ", Style::kDim)
+      .add(percent(total), Style::kDim)
+      .add(": ", Style::kDim)
+      .add(list_of_sinks(shares), Style::kDim)
       .str();
 }
 
@@ -167,7 +173,7 @@ std::string text_lines(std::string_view text, const Terminal& terminal) {
     if (begin.size() < rest.size() && rest[begin.size()] != ' ') {
       if (const auto space = begin.rfind(' '); space != std::string::npos) begin.resize(space);
     }
-    if (begin.empty()) begin = " ";
+    if (begin.empty()) begin.assign(1, ' ');
     result += Line(terminal).add(begin, Style::kBold).str();
     rest.erase(0, std::min(rest.find_first_not_of(' ', begin.size()), rest.size()));
   }
@@ -182,7 +188,8 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
   if (rows.empty()) return Line(terminal).add("no words, only punctuation").str();
   std::string text = rows.size() > kLongText ? grid(links, rows, terminal)
                                              : table(links, rows, terminal);
-  text += "\n" + sinks_line(links, rows, terminal);
+  text += '\n';
+  text += sinks_line(links, rows, terminal);
   const Link best = links.strongest();
   if (best.weight > 0) text += "strongest link of a head: " + link_line(links, best, terminal);
   return text;
@@ -210,7 +217,8 @@ std::string one_word(const WordLinks& links, std::size_t from, const Terminal& t
     const std::string count = std::to_string(others.size() - kMostRows);
     text += Line(terminal).add(count + " more words " + percent(rest), Style::kDim).str();
   }
-  text += "\n" + Line(terminal).add("itself " + percent(links.mean(from, from)), Style::kDim).str();
+  text += '\n';
+  text += Line(terminal).add("itself ", Style::kDim).add(percent(links.mean(from, from)), Style::kDim).str();
   text += sinks_line(links, {from}, terminal);
   if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), terminal);
   return text;
@@ -221,8 +229,9 @@ std::string link_line(const WordLinks& links, const Link& link, const Terminal& 
   line.add(links.words()[link.from].label(), Style::kBold).add(" ").add(terminal.arrow());
   line.add(" ").add(links.words()[link.to].label(), Style::kBold).add(" ");
   line.add(percent(static_cast<double>(link.weight)), Style::kBar);
-  line.add(" in layer " + std::to_string(link.layer) + ", head " + std::to_string(link.head));
-  line.add("; mean " + percent(links.mean(link.from, link.to)), Style::kDim);
+  line.add(" in layer ").add(std::to_string(link.layer));
+  line.add(", head ").add(std::to_string(link.head));
+  line.add("; mean ", Style::kDim).add(percent(links.mean(link.from, link.to)), Style::kDim);
   return line.str();
 }
 

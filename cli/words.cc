@@ -21,7 +21,7 @@ std::string text_of(std::string_view text, const model::Token& first, const mode
   return display_width(word) > 0 ? word : printable(first.text);
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 /// `the#1 (on the bank), the#2 (of the river)`: each place with its neighbours.
 std::string places_of(std::span<const Word> words, std::span<const std::size_t> places) {
@@ -63,7 +63,7 @@ std::vector<std::size_t> places_named(std::span<const Word> words, std::string_v
     for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 12); ++i) hint += " " + names[i];
     if (names.size() > 12) hint += " ...";
   }
-  throw UsageError("the text has no word " + quoted(printable(name)) + hint);
+  throw UsageError("the text has no word " + in_quotes(printable(name)) + hint);
 }
 
 /// "bank#2" to "bank" and 2; a name without a number has 0.
@@ -134,7 +134,7 @@ std::size_t find_word(std::span<const Word> words, std::string_view name) {
     return places[static_cast<std::size_t>(place) - 1];
   }
   const std::string count = places.size() == 1 ? "once" : std::to_string(places.size()) + " times";
-  throw UsageError("the text has " + quoted(printable(text)) + " " + count +
+  throw UsageError("the text has " + in_quotes(printable(text)) + " " + count +
                    (numbered ? ", but no " + printable(name) : ", choose one") + ": " +
                    places_of(words, places));
 }
