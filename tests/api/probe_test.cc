@@ -1,4 +1,5 @@
-// tests/api/probe_test.cc - a probe sees the weights that the output was made of, and changes nothing.
+// tests/api/probe_test.cc - a probe sees the weights that the output was made of, and changes
+// nothing.
 #include "regard/probe.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +31,8 @@ Result run_probed(const Problem& p, Probe& probe) {
   return result;
 }
 
-// The exact weights with their bounds: attention to the identity matrix, whose output is the weights.
+// The exact weights with their bounds: attention to the identity matrix, whose output is the
+// weights.
 ReferenceResult exact_weights(const Problem& p) {
   Problem identity = p;
   const std::int64_t n = p.shape.kv_len;
@@ -83,10 +85,12 @@ TEST(WeightsProbe, SeesTheWeightsThatRan) {
           for (std::int64_t j = 0; j < s.kv_len; ++j) {
             const double w = static_cast<double>(weights.view()(h, i, j));
             sum += w;
-            sum_bound += exact.out_bound[first + static_cast<std::size_t>((h * s.q_len + i) * s.kv_len + j)];
+            sum_bound +=
+                exact.out_bound[first + static_cast<std::size_t>((h * s.q_len + i) * s.kv_len + j)];
             if (w == 0) continue;
             for (std::size_t e = 0; e < out.size(); ++e) {
-              out[e] += w * static_cast<double>(p.value.view()(b, h / (s.num_heads / s.num_kv_heads), j, e));
+              out[e] += w * static_cast<double>(
+                                p.value.view()(b, h / (s.num_heads / s.num_kv_heads), j, e));
             }
           }
           const std::size_t row = static_cast<std::size_t>((b * s.num_heads + h) * s.q_len + i);
@@ -124,7 +128,8 @@ TEST(WeightsProbe, OnlyWhatWasAskedFor) {
   }
 }
 
-// Another sequence of the batch, heads and rows that do not exist: nothing to see, nothing to break.
+// Another sequence of the batch, heads and rows that do not exist: nothing to see, nothing to
+// break.
 TEST(WeightsProbe, OfWhatDoesNotExistStaysZero) {
   Rng rng(3);
   const Problem p = make_problem(rng, {1, 2, 2, 5, 40, 8, 8});
@@ -160,7 +165,8 @@ TEST(WeightsProbe, OfAnotherLength) {
   }
 }
 
-// Counts what the protocol promises: tiles of a row ascend, come before finished(), hold a key that the rows see.
+// Counts what the protocol promises: tiles of a row ascend, come before finished(), hold a key that
+// the rows see.
 class ProtocolProbe final : public Probe {
  public:
   explicit ProtocolProbe(const Problem& problem) : problem_(problem) {}
@@ -173,8 +179,8 @@ class ProtocolProbe final : public Probe {
       in_order_ &= !row.finished && t.kv_begin >= row.next_key;
       row.next_key = t.kv_begin + t.num_keys;
       for (std::int64_t j = 0; j < t.num_keys; ++j) {
-        const bool visible = problem_.mask.mask.allows(
-            problem_.q_offset.value_or(0) + t.query(r), t.kv_begin + j);
+        const bool visible =
+            problem_.mask.mask.allows(problem_.q_offset.value_or(0) + t.query(r), t.kv_begin + j);
         seen |= visible;
         weights_right_ &= visible || t.weights[r * t.stride + j] == 0.0F;
       }
