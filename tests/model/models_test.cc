@@ -94,7 +94,7 @@ TEST_F(Models, FindsFoldersAndKnownModels) {
   EXPECT_EQ(found.family, "bert");
   EXPECT_EQ(found.licence, "mit");
   EXPECT_EQ(found.folder, home_.path() / "some/folder");
-  EXPECT_EQ(found.bytes, 22 + 8 + 2 + 59);
+  EXPECT_EQ(found.bytes, 22 + 8 + 2 + 52);
   fs::remove(home_.path() / "some/folder/model.safetensors");
   EXPECT_NE(message_of<std::runtime_error>([&] { find_model((home_.path() / "some/folder").string()); })
                 .find("some/folder: model.safetensors is missing, expected config.json"),
