@@ -185,6 +185,8 @@ TEST(Errors, WeightsProbe) {
             std::string::npos);
   EXPECT_NE(with(0, {-1}, {1}, {1, 1, 5}).find("WeightsProbe: heads[0] is -1, expected 0.."),
             std::string::npos);
+  EXPECT_EQ(with(0, {0}, {INT64_MAX}, {1, 1, 5}),
+            "WeightsProbe: queries[0] is 9223372036854775807, expected 0..16777216");
   EXPECT_EQ(with(0, {0}, {3, 3}, {1, 2, 5}),
             "WeightsProbe: queries[1] is 3 again, expected an index without repetition");
   EXPECT_EQ(with(0, {0}, {1}, {2, 1, 5}),
@@ -211,6 +213,7 @@ TEST(Errors, Linear) {
     return refusal([&] { linear.run({memory.data(), x}, {memory.data() + 50, y}); });
   };
   EXPECT_EQ(run({2, 3}, {2, 4}), "nothing thrown");
+  EXPECT_NE(run({-2, 3}, {-2, 4}).find("x.shape[0] is -2, expected 0.."), std::string::npos);
   EXPECT_NE(run({2, 4}, {2, 4}).find("x.shape[1] is 4, expected 3"), std::string::npos);
   EXPECT_NE(run({2, 3}, {3, 4}).find("y.shape[0] is 3, expected 2"), std::string::npos);
   EXPECT_NE(run({2, 3}, {2, 5}).find("y.shape[1] is 5, expected 4"), std::string::npos);

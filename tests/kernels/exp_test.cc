@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -13,7 +14,12 @@
 namespace regard::test {
 namespace {
 
-constexpr double kMostUlps = 1.15;  // README.md beside the kernels; the bound of docs/numerics.md allows 2
+// What README.md beside the kernels says; the bound of docs/numerics.md allows 2.
+double most_ulps(const kernels::KernelTable& table) {
+  const std::string_view isa = table.isa;
+  const bool has_fma = isa.starts_with("AVX") || isa.starts_with("NEON");
+  return has_fma ? 0.89 : 1.17;
+}
 
 // Distance in units of the float32 result's last place.
 double ulps(float got, double exact) {
@@ -52,7 +58,7 @@ TEST(Exp, WithinItsUlpsEverywhere) {
     }
   }
   for (std::size_t t = 0; t < tables.size(); ++t) {
-    EXPECT_LE(worst[t], kMostUlps) << tables[t]->isa;
+    EXPECT_LE(worst[t], most_ulps(*tables[t])) << tables[t]->isa;
     EXPECT_GT(worst[t], 0.49) << tables[t]->isa;  // rounding alone costs half: the test did look
     RecordProperty(std::string("ulps_") + tables[t]->isa, std::to_string(worst[t]));
   }
@@ -73,7 +79,7 @@ TEST(Exp, EveryFloatWhereItIsDelicate) {
       for (std::size_t i = 0; i < x.size(); ++i) {
         const double exact = std::exp(static_cast<double>(x[i]));
         ASSERT_LE(exact < 0x1p-126 ? static_cast<double>(y[i]) : ulps(y[i], exact),
-                  exact < 0x1p-126 ? 0 : kMostUlps)
+                  exact < 0x1p-126 ? 0 : most_ulps(*table))
             << table->isa << " exp(" << x[i] << ") = " << y[i];
       }
     }
@@ -101,7 +107,7 @@ TEST(Exp, AnyLength) {
       for (std::size_t i = 0; i < n; ++i) x.push_back(-0.1F * static_cast<float>(i));
       table->exp(x.data(), y.data(), static_cast<std::int64_t>(n));
       for (std::size_t i = 0; i < n; ++i) {
-        EXPECT_LE(ulps(y[i], std::exp(static_cast<double>(x[i]))), kMostUlps);
+        EXPECT_LE(ulps(y[i], std::exp(static_cast<double>(x[i]))), most_ulps(*table));
       }
       EXPECT_EQ(y[n], 7.0F);
     }
