@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <tuple>
 
 #include "cli/command.h"
 #include "cli/look_json.h"
@@ -25,9 +26,11 @@ constexpr std::int64_t kMostThreads = 1024;
 constexpr std::size_t kMostTextBytes = 8 << 20;
 
 constexpr const char* kFooter = R"(
-A word is a run of letters or digits, as the model's tokenizer splits the text: attention to it is the sum over its
-pieces, attention from it their mean. Sinks are [CLS], [SEP] and punctuation, where heads put what they have no other
-use for. Layers and heads count from 0; without --layer and --head all of them are shown, in text as their mean.
+A word is what the model's tokenizer splits the text into at spaces and
+punctuation: attention to it is the sum over its pieces, attention from it their
+mean. Sinks are [CLS], [SEP] and punctuation, where heads put what they have no
+other use for. Layers and heads count from 0; without --layer and --head all of
+them are shown, in text as their mean.
 Weights say where the model looked. They are not an explanation of what it does.
 
 Examples:
@@ -37,7 +40,7 @@ Examples:
   regard look --from bank --to river "I sat on the bank of the river."
   regard look --layer 3 --head 0,7 "I sat on the bank of the river."
   regard look --json look.json "I sat on the bank of the river."
-  echo "I sat on the bank of the river." | regard look --json - - | head -c 300
+  echo "I sat on the bank of the river." | regard look -
 )";
 
 struct LookOptions {
@@ -49,27 +52,23 @@ struct LookOptions {
 
 void add_options(CLI::App& app, LookOptions& options) {
   app.footer(kFooter);
-  app.add_option("TEXT", options.text, "The text to look at; - reads standard input")->required();
-  app.add_option("--model", options.model,
-                 "A known model, a folder in the Hugging Face layout, or org/name in the Hugging Face cache")
-      ->capture_default_str();
-  const auto list = [&app](const char* name, std::vector<std::string>& values, const char* what) {
-    app.add_option(name, values, what)->delimiter(',')->allow_extra_args(false)->type_name("N,...");
+  const auto add = [&app](const char* name, auto& value, const char* type, const char* what) {
+    return app.add_option(name, value, what)->type_name(type);
   };
-  list("--layer", options.layers, "Only these layers");
-  list("--head", options.heads, "Only these heads");
-  app.add_option("--focus", options.question.focus, "Only what this word attends to")
-      ->type_name("WORD");
-  app.add_option("--from", options.question.from, "With --to: the head that links two words most")
-      ->type_name("WORD");
-  app.add_option("--to", options.question.to, "With --from")->type_name("WORD");
-  app.add_option("--json", options.json, "Write JSON (schema regard.look/1) to a file; - is standard output")
-      ->type_name("FILE");
-  app.add_flag("--truncate", options.truncate, "Leave off what is beyond the model's longest text");
-  app.add_option("--threads", options.threads, "Number of threads; by default one for each CPU")
-      ->type_name("N");
-  app.add_option("--isa", options.isa, "Use this instruction set; regard --version lists them")
-      ->type_name("NAME");
+  add("TEXT", options.text, "", "The text; - reads standard input")->required();
+  add("--model", options.model, "MODEL", "A name of regard models, or a folder")
+      ->capture_default_str();
+  for (auto [name, numbers, what] : {std::tuple{"--layer", &options.layers, "Only these layers: 3 or 0,5"},
+                                     std::tuple{"--head", &options.heads, "Only these heads: 7 or 0,7"}}) {
+    add(name, *numbers, "N", what)->delimiter(',')->allow_extra_args(false);
+  }
+  add("--focus", options.question.focus, "WORD", "Only what this word attends to");
+  add("--from", options.question.from, "WORD", "The head that links this word most");
+  add("--to", options.question.to, "WORD", "... to this one");
+  add("--json", options.json, "FILE", "Write JSON too; - is standard output, alone");
+  app.add_flag("--truncate", options.truncate, "Leave off what is too long for the model");
+  add("--threads", options.threads, "N", "Threads; one for each CPU by default");
+  add("--isa", options.isa, "NAME", "Instruction set: one of regard --version");
 }
 
 std::string read_standard_input() {

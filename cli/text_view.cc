@@ -10,7 +10,7 @@
 namespace regard::cli {
 namespace {
 
-constexpr int kPercent = 5;       // columns of "12.3%" and "<0.1%"
+constexpr int kPercent = 4;       // columns of "1.2%", "100%" and "<.1%"
 constexpr int kLongestLabel = 16;
 constexpr int kLeastBar = 4, kMostBar = 16;
 constexpr int kMostCells = 5;
@@ -20,7 +20,7 @@ constexpr std::size_t kMostRows = 24;   // of one word's view
 constexpr std::size_t kTextLines = 6;
 
 std::string percent(double share) {
-  if (share > 0 && share < 0.0005) return "<0.1%";
+  if (share > 0 && share < 0.0005) return "<.1%";
   char text[16];
   std::snprintf(text, sizeof text, share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
   return text;
@@ -142,6 +142,11 @@ std::string list_of_sinks(const std::map<std::string, double>& shares) {
   return list;
 }
 
+/// Punctuation is put in quotation marks, lest it read as ours.
+std::string name_of_sink(const Word& word) {
+  return is_punctuation(word.text) ? '"' + word.text + '"' : word.text;
+}
+
 std::string sinks_line(const WordLinks& links, const std::vector<std::size_t>& rows,
                        const Terminal& terminal) {
   std::map<std::string, double> shares;
@@ -150,7 +155,7 @@ std::string sinks_line(const WordLinks& links, const std::vector<std::size_t>& r
     for (std::size_t to = 0; to < links.words().size(); ++to) {
       if (!links.words()[to].sink) continue;
       const double share = links.mean(from, to) / static_cast<double>(rows.size());
-      shares[links.words()[to].text] += share;
+      shares[name_of_sink(links.words()[to])] += share;
       total += share;
     }
   }
@@ -191,7 +196,7 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
   text += '\n';
   text += sinks_line(links, rows, terminal);
   const Link best = links.strongest();
-  if (best.weight > 0) text += "strongest link of a head: " + link_line(links, best, terminal);
+  if (best.weight > 0) text += link_line(links, best, "strongest link", terminal);
   return text;
 }
 
@@ -220,12 +225,14 @@ std::string one_word(const WordLinks& links, std::size_t from, const Terminal& t
   text += '\n';
   text += Line(terminal).add("itself ", Style::kDim).add(percent(links.mean(from, from)), Style::kDim).str();
   text += sinks_line(links, {from}, terminal);
-  if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), terminal);
+  if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), "strongest head", terminal);
   return text;
 }
 
-std::string link_line(const WordLinks& links, const Link& link, const Terminal& terminal) {
+std::string link_line(const WordLinks& links, const Link& link, std::string_view title,
+                      const Terminal& terminal) {
   Line line(terminal);
+  line.add(title, Style::kDim).add(": ", Style::kDim);
   line.add(links.words()[link.from].label(), Style::kBold).add(" ").add(terminal.arrow());
   line.add(" ").add(links.words()[link.to].label(), Style::kBold).add(" ");
   line.add(percent(static_cast<double>(link.weight)), Style::kBar);

@@ -42,8 +42,9 @@ double WordLinks::to_sinks(std::size_t from) const {
 Link WordLinks::strongest() const {
   Link best;
   for (const Link& link : strongest_) {
-    const bool counts = link.from != link.to && !words_[link.from].sink && !words_[link.to].sink;
-    if (counts && link.weight > best.weight) best = link;
+    const std::size_t distance = std::max(link.from, link.to) - std::min(link.from, link.to);
+    const bool sink = words_[link.from].sink || words_[link.to].sink;
+    if (distance > 1 && !sink && link.weight > best.weight) best = link;
   }
   return best;
 }
