@@ -97,7 +97,7 @@ def main():
             shutil.rmtree(leftover, ignore_errors=True)
         for number, (name, sha256, path) in enumerate(wanted, 1):
             if not is_there(name, sha256, folder):
-                print(f"library sources {number}/{len(wanted)}: {name} ({path.rsplit('/', 1)[1]})", flush=True)
+                print(f"library sources {number}/{len(wanted)}: {name} ({path.rsplit('/', 1)[-1]})", flush=True)
                 install(name, sha256, download(name, sha256, path), folder)
 
 

@@ -1,7 +1,7 @@
 // src/api/linear.cc - a linear layer on the engine's product kernel.
 #include "regard/linear.h"
 
-#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "api/check.h"
@@ -34,6 +34,7 @@ std::int64_t Linear::in_features() const { return impl_->packed.in_features(); }
 std::int64_t Linear::out_features() const { return impl_->packed.out_features(); }
 
 void Linear::run(TensorView<const float, 2> x, TensorView<float, 2> y, Executor* executor) const {
+  api::check_range("Linear: x.shape[0]", x.shape[0], 0, std::numeric_limits<std::int64_t>::max());
   api::check_view<const float, 2>("Linear: x", x, {x.shape[0], in_features()},
                                   {"rows", "in_features"});
   api::check_view<float, 2>("Linear: y", y, {x.shape[0], out_features()},

@@ -12,7 +12,7 @@ namespace regard {
 namespace {
 
 std::vector<std::int64_t> slots_of(const std::string& what, std::span<const std::int64_t> indices) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 32;
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;  // the table of slots grows with the largest
   std::vector<std::int64_t> slots;
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const std::string name = what + "[" + std::to_string(i) + "]";
@@ -61,6 +61,7 @@ std::int64_t WeightsProbe::slot(std::int64_t batch, std::int64_t head, std::int6
 }
 
 void WeightsProbe::tile(const WeightTile& tile) noexcept {
+  if (tile.kv_begin >= out_.shape[2]) return;
   for (std::int64_t r = 0; r < tile.num_rows; ++r) {
     const std::int64_t row = slot(tile.batch, tile.head(r), tile.query(r));
     if (row < 0) continue;

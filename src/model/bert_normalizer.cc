@@ -48,11 +48,6 @@ void blank_whitespace(Chars& chars) {
   }
 }
 
-bool has_ideographs(const Chars& chars) {
-  return std::any_of(chars.begin(), chars.end(),
-                     [](const Char& c) { return is_ideograph(c.code_point); });
-}
-
 void space_ideographs(Chars& chars) {
   Chars spaced;
   spaced.reserve(chars.size() * 2);
@@ -122,12 +117,13 @@ void lowercase_all(Chars& chars) {
 
 NormalizedText BertNormalizer::normalize(std::string_view text, std::size_t offset) const {
   Chars chars = decode(text, offset);
+  const bool ascii = chars.size() == text.size();
   if (clean_text) {
     drop_flagged(chars, kControl);
     blank_whitespace(chars);
   }
-  if (handle_chinese_chars && has_ideographs(chars)) space_ideographs(chars);
-  if (strip_accents) {
+  if (handle_chinese_chars && !ascii) space_ideographs(chars);
+  if (strip_accents && !ascii) {
     decompose_all(chars);
     drop_flagged(chars, kNonspacingMark);
   }
