@@ -104,18 +104,28 @@ std::string table(const WordLinks& links, const std::vector<std::size_t>& rows,
   return text;
 }
 
-/// One link a word, several words a line.
+/// One link a word, several words a line. Neighbours are left out where there is another: in a long text the mean of all
+/// heads shows little else.
+std::size_t farther(const WordLinks& links, std::size_t from) {
+  const auto others = links.others(from);
+  const auto is_far = [from](std::size_t to) { return std::max(from, to) - std::min(from, to) > 2; };
+  const auto far = std::ranges::find_if(others, is_far);
+  return far == others.end() ? others.front() : *far;
+}
+
 std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
                  const Terminal& terminal) {
-  const int width = widest_label(links, 12);
-  const int arrow = display_width(terminal.arrow());
-  const int cell = 2 * width + arrow + 2 + 1 + kPercent + 3;
+  const int width = widest_label(links, 13);
+  const int cell = 2 * width + display_width(terminal.arrow()) + 3 + kPercent + 3;
   const auto cells = static_cast<std::size_t>(std::max(1, (terminal.width + 3) / cell));
-  std::string text;
+  std::string text = Line(terminal)
+                         .add("each word and what it attends to most beyond its neighbours; "
+                              "--focus WORD shows all of one", Style::kDim)
+                         .str();
   for (std::size_t begin = 0; begin < rows.size(); begin += cells) {
     Line line(terminal);
     for (std::size_t i = 0; i < std::min(cells, rows.size() - begin); ++i) {
-      const std::size_t from = rows[begin + i], to = links.others(from).front();
+      const std::size_t from = rows[begin + i], to = farther(links, from);
       const int start = static_cast<int>(i) * cell;
       line.pad_to(start).add_right(label(links.words()[from], width, terminal), start + width,
                                    Style::kBold);
@@ -125,7 +135,25 @@ std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
     }
     text += line.str();
   }
-  return text + Line(terminal).add("one link a word; --focus WORD shows all of one", Style::kDim).str();
+  return text;
+}
+
+/// The words that the others attend to most, as many as the line holds.
+std::string most_attended(const WordLinks& links, std::vector<std::size_t> rows,
+                          const Terminal& terminal) {
+  std::ranges::stable_sort(rows, std::greater<>(),
+                           [&](std::size_t word) { return links.received(word); });
+  Line line(terminal);
+  line.add("words that get most: ", Style::kDim);
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 10); ++i) {
+    std::string item = i == 0 ? "" : ", ";
+    item += links.words()[rows[i]].label();
+    item += ' ';
+    item += percent(links.received(rows[i]));
+    if (!line.fits(item)) break;
+    line.add(item);
+  }
+  return line.str();
 }
 
 /// "[SEP] 40%, [CLS] 12%, . 8%": what each kind of sink gets, the most first.
@@ -194,6 +222,7 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
   std::string text = rows.size() > kLongText ? grid(links, rows, terminal)
                                              : table(links, rows, terminal);
   text += '\n';
+  text += most_attended(links, rows, terminal);
   text += sinks_line(links, rows, terminal);
   const Link best = links.strongest();
   if (best.weight > 0) text += link_line(links, best, "strongest link", terminal);

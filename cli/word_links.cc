@@ -39,6 +39,17 @@ double WordLinks::to_sinks(std::size_t from) const {
   return total;
 }
 
+double WordLinks::received(std::size_t to) const {
+  double total = 0;
+  int givers = 0;
+  for (std::size_t from = 0; from < words_.size(); ++from) {
+    if (from == to || words_[from].sink) continue;
+    total += mean(from, to);
+    ++givers;
+  }
+  return givers == 0 ? 0 : total / givers;
+}
+
 Link WordLinks::strongest() const {
   Link best;
   for (const Link& link : strongest_) {

@@ -35,6 +35,8 @@ class WordLinks {
   /// The strongest link between two words that are no sinks and do not stand side by side (some heads only look at
   /// the next word, in any text); weight 0 when there is none.
   Link strongest() const;
+  /// Mean share that a word gets from those that are neither itself nor sinks.
+  double received(std::size_t to) const;
   /// Words that are neither `from` itself nor sinks, the most attended first.
   std::vector<std::size_t> others(std::size_t from) const;
 
