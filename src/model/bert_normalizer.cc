@@ -38,9 +38,8 @@ NormalizedText encode(const Chars& chars) {
 }
 
 void drop_flagged(Chars& chars, CodePointFlag flag) {
-  std::erase_if(chars, [flag](const Char& c) {
-    return (code_point_flags(c.code_point) & flag) != 0;
-  });
+  std::erase_if(chars,
+                [flag](const Char& c) { return (code_point_flags(c.code_point) & flag) != 0; });
 }
 
 void blank_whitespace(Chars& chars) {
@@ -82,8 +81,8 @@ void order_marks(std::vector<Part>& parts) {
   }
 }
 
-// Sources stay in the text's order even where marks change places: the n-th part that begins a decomposition has the
-// source of the n-th code point. This is how `tokenizers` aligns them.
+// Sources stay in the text's order even where marks change places: the n-th part that begins a
+// decomposition has the source of the n-th code point. This is how `tokenizers` aligns them.
 void decompose_all(Chars& chars) {
   std::vector<Part> parts;
   parts.reserve(chars.size());

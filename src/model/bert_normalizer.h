@@ -14,8 +14,8 @@ struct ByteRange {
   std::size_t end = 0;
 };
 
-/// Text after normalisation. source[i]: the bytes of the original that byte i of `text` stands for, ascending in both
-/// ends, on the boundaries of code points, never empty.
+/// Text after normalisation. source[i]: the bytes of the original that byte i of `text` stands for,
+/// ascending in both ends, on the boundaries of code points, never empty.
 struct NormalizedText {
   std::string text;
   std::vector<ByteRange> source;

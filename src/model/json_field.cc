@@ -1,4 +1,4 @@
-// src/model/json_field.cc - one value of a JSON file from outside, read with its type, its range and its name checked.
+// src/model/json_field.cc - a value of a JSON file from outside: type, range and name checked.
 #include "model/json_field.h"
 
 #include <algorithm>
@@ -10,10 +10,11 @@ namespace {
 
 // Keys that are no identifiers are shown as ["key"].
 std::string key_path(const std::string& parent, const std::string& key) {
-  const bool plain = !key.empty() && key.size() <= 40 &&
-                     std::all_of(key.begin(), key.end(), [](char c) {
-                       return c == '_' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-                     });
+  const auto in_a_name = [](char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  const bool plain =
+      !key.empty() && key.size() <= 40 && std::all_of(key.begin(), key.end(), in_a_name);
   if (!plain) return parent + "[" + in_quotes(key) + "]";
   return parent.empty() ? key : parent + "." + key;
 }
@@ -94,7 +95,8 @@ bool JsonField::boolean() const {
 }
 
 std::int64_t JsonField::integer(std::int64_t min, std::int64_t max) const {
-  // Non-negative JSON integers are unsigned here; above 2^63 they would wrap, so the range is checked first.
+  // Non-negative JSON integers are unsigned here; above 2^63 they would wrap, so the range is
+  // checked first.
   const bool fits = value_->is_number_unsigned()
                         ? value_->get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX)
                         : value_->is_number_integer();

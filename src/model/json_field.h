@@ -1,4 +1,4 @@
-// src/model/json_field.h - one value of a JSON file from outside, read with its type, its range and its name checked.
+// src/model/json_field.h - a value of a JSON file from outside: type, range and name checked.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace regard::model {
 
-/// A view of a JSON value that knows where it stands. Every error is a std::runtime_error of one line:
-/// "FILE: FIELD is WHAT CAME, expected WHAT WAS WANTED". File and value must outlive it.
+/// A view of a JSON value that knows where it stands. Every error is a std::runtime_error of one
+/// line: "FILE: FIELD is WHAT CAME, expected WHAT WAS WANTED". File and value must outlive it.
 class JsonField {
  public:
   JsonField(std::string_view file, const Json& root) : file_(file), value_(&root) {}

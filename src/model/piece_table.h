@@ -10,7 +10,8 @@
 
 namespace regard::model {
 
-/// Sorted strings, each with a number. One search costs a binary search and a few steps, however long the text is.
+/// Sorted strings, each with a number. One search costs a binary search and a few steps, however
+/// long the text is.
 class PieceTable {
  public:
   struct Entry {
@@ -23,7 +24,8 @@ class PieceTable {
   };
 
   PieceTable() = default;
-  /// Pieces must be distinct; empty ones are left out, since nothing begins with them in a useful way.
+  /// Pieces must be distinct; empty ones are left out, since nothing begins with them in a useful
+  /// way.
   explicit PieceTable(std::vector<Entry> entries);
 
   bool empty() const { return rows_.empty(); }
@@ -36,7 +38,8 @@ class PieceTable {
     std::int32_t parent;  // the longest other piece that begins this one, or -1
   };
   std::vector<Row> rows_;
-  std::vector<std::uint64_t> heads_;  // the first 8 bytes of each, as a number that sorts as they do
+  std::vector<std::uint64_t>
+      heads_;  // the first 8 bytes of each, as a number that sorts as they do
 };
 
 }  // namespace regard::model

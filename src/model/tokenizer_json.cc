@@ -1,4 +1,4 @@
-// src/model/tokenizer_json.cc - Hugging Face's tokenizer.json to the parts of a tokenizer, every field distrusted.
+// src/model/tokenizer_json.cc - tokenizer.json to the parts of a tokenizer, every field distrusted.
 #include "model/tokenizer_json.h"
 
 #include <algorithm>
@@ -29,7 +29,8 @@ class Ids {
  public:
   void add(const std::string& text, std::int32_t id, const JsonField& field) {
     const auto [at, is_new] = texts_.emplace(id, text);
-    if (!is_new) field.say("has id " + id_text(id) + ", which is also that of " + in_quotes(at->second));
+    if (!is_new)
+      field.say("has id " + id_text(id) + ", which is also that of " + in_quotes(at->second));
     ids_.emplace(text, id);
   }
   std::optional<std::int32_t> find(const std::string& text) const {
@@ -139,7 +140,8 @@ struct AddedTokenList {
     tokens.push_back(std::move(token));
   }
 
-  // `tokenizers` gives overlapping tokens where one is made of the white space that another strips; nobody means that.
+  // `tokenizers` gives overlapping tokens where one is made of the white space that another strips;
+  // nobody means that.
   AddedTokens finish() && {
     if (strips_right && begins_blank) {
       begins_blank->fail("no white space at the beginning, since there are tokens with rstrip");
@@ -148,7 +150,8 @@ struct AddedTokenList {
   }
 };
 
-// `tokenizers` looks the content up in the vocabulary, and numbers those that are not there from the vocabulary's size.
+// `tokenizers` looks the content up in the vocabulary, and numbers those that are not there from
+// the vocabulary's size.
 void read_added_tokens(const JsonField& field, Ids& ids, TokenizerParts& parts) {
   auto next_id = static_cast<std::int64_t>(parts.model.vocabulary().size());
   AddedTokenList raw, normalized;

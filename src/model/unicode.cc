@@ -11,7 +11,8 @@
 namespace regard::model {
 namespace {
 
-// The rules by which utf8proc's categories give flags; tools/make_unicode_table.py holds the same ones.
+// The rules by which utf8proc's categories give flags; tools/make_unicode_table.py holds the same
+// ones.
 std::uint8_t flags_by_rule(char32_t c) {
   const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   const auto within = [category](int first, int last) {
@@ -19,7 +20,8 @@ std::uint8_t flags_by_rule(char32_t c) {
   };
   const bool line_break = c == '\t' || c == '\n' || c == '\r';
   int flags = 0;
-  if (c == 0 || c == 0xFFFD || (within(UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO) && !line_break)) {
+  if (c == 0 || c == 0xFFFD ||
+      (within(UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO) && !line_break)) {
     flags |= kControl;
   }
   if (within(UTF8PROC_CATEGORY_ZS, UTF8PROC_CATEGORY_ZP) || (c >= 9 && c <= 13) || c == 0x85) {
@@ -73,7 +75,8 @@ const auto* bytes_of(std::string_view text) {
 std::uint8_t code_point_flags(char32_t c) {
   static const auto ascii = [] {
     std::array<std::uint8_t, 0x80> table{};
-    for (std::size_t i = 0; i < table.size(); ++i) table[i] = flags_by_tables(static_cast<char32_t>(i));
+    for (std::size_t i = 0; i < table.size(); ++i)
+      table[i] = flags_by_tables(static_cast<char32_t>(i));
     return table;
   }();
   return c < ascii.size() ? ascii[c] : flags_by_tables(c);
@@ -86,7 +89,8 @@ std::uint8_t combining_class(char32_t c) {
 }
 
 bool is_ideograph(char32_t c) {
-  // The blocks that BERT's authors listed; U+2B820..U+2B91F is missing in Hugging Face's copy of the list.
+  // The blocks that BERT's authors listed; U+2B820..U+2B91F is missing in Hugging Face's copy of
+  // the list.
   return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
          (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B81F) ||
          (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) ||
@@ -121,8 +125,8 @@ std::optional<std::size_t> find_invalid_utf8(std::string_view text) {
       continue;
     }
     utf8proc_int32_t c = 0;
-    const auto size = utf8proc_iterate(bytes_of(text) + at,
-                                       static_cast<utf8proc_ssize_t>(text.size() - at), &c);
+    const auto size =
+        utf8proc_iterate(bytes_of(text) + at, static_cast<utf8proc_ssize_t>(text.size() - at), &c);
     if (size < 1) return at;
     at += static_cast<std::size_t>(size);
   }
@@ -135,8 +139,8 @@ char32_t next_code_point(std::string_view text, std::size_t& at) {
     return byte;
   }
   utf8proc_int32_t c = 0;
-  const auto size = utf8proc_iterate(bytes_of(text) + at,
-                                     static_cast<utf8proc_ssize_t>(text.size() - at), &c);
+  const auto size =
+      utf8proc_iterate(bytes_of(text) + at, static_cast<utf8proc_ssize_t>(text.size() - at), &c);
   at += static_cast<std::size_t>(std::max<utf8proc_ssize_t>(size, 1));
   return static_cast<char32_t>(c);
 }

@@ -10,8 +10,9 @@
 
 namespace regard::model {
 
-// The functions below answer as the `tokenizers` library does, whose parts follow Unicode 8 to 17: utf8proc's tables,
-// corrected by unicode_table.h. Any value may be asked about; one that is no code point has no flag and maps to itself.
+// The functions below answer as the `tokenizers` library does, whose parts follow Unicode 8 to 17:
+// utf8proc's tables, corrected by unicode_table.h. Any value may be asked about; one that is no
+// code point has no flag and maps to itself.
 
 enum CodePointFlag : std::uint8_t {
   kControl = 1,         ///< removed by BertNormalizer's clean_text

@@ -1,4 +1,4 @@
-// src/model/unicode_table.h - where Hugging Face's tables differ from utf8proc's; generated, do not edit.
+// src/model/unicode_table.h - where `tokenizers` and utf8proc differ; generated, do not edit.
 // Made by tools/make_unicode_table.py from tokenizers 0.23.3 and utf8proc 2.8.0 (Unicode 15.0.0).
 #pragma once
 
@@ -7,18 +7,19 @@
 
 namespace regard::model::unicode_table {
 
-/// Code points first..last have these flags (CodePointFlag) and this combining class, whatever utf8proc says.
+/// Code points first..last have these CodePointFlags and this combining class instead.
 struct Properties {
   char32_t first, last;
   std::uint8_t flags, combining_class;
 };
 
-/// code_point maps to these, up to the first 0, whatever utf8proc says.
+/// code_point maps to these instead, up to the first 0.
 struct Mapping {
   char32_t code_point;
   std::array<char32_t, 4> to;
 };
 
+// clang-format off
 inline constexpr std::array<Properties, 167> kProperties = {{
     {0x61D, 0x61D, 0, 0}, {0x7FD, 0x7FD, 16, 0}, {0x890, 0x891, 0, 0}, {0x897, 0x89F, 16, 0},
     {0x8CA, 0x8D3, 16, 0}, {0x8D4, 0x8E1, 16, 230}, {0x8E2, 0x8E2, 0, 0}, {0x9FD, 0x9FD, 0, 0},
@@ -96,5 +97,7 @@ inline constexpr std::array<Mapping, 56> kLowercase = {{
     {0x16EB1, {0x16ECC}}, {0x16EB2, {0x16ECD}}, {0x16EB3, {0x16ECE}}, {0x16EB4, {0x16ECF}},
     {0x16EB5, {0x16ED0}}, {0x16EB6, {0x16ED1}}, {0x16EB7, {0x16ED2}}, {0x16EB8, {0x16ED3}},
 }};
+
+// clang-format on
 
 }  // namespace regard::model::unicode_table

@@ -39,8 +39,8 @@ class WordPiece {
   const std::vector<Piece>& vocabulary() const { return vocabulary_; }
   const Piece* find(std::string_view piece) const;
 
-  /// Appends the parts of a word that is not empty: from each place the longest piece that fits; the whole word as
-  /// unk_token where none does or the word is too long.
+  /// Appends the parts of a word that is not empty: from each place the longest piece that fits;
+  /// the whole word as unk_token where none does or the word is too long.
   void split(std::string_view word, std::vector<WordPart>& parts) const;
 
  private:
