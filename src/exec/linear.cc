@@ -1,0 +1,80 @@
+// src/exec/linear.cc - packed weights and the product over them.
+#include "exec/linear.h"
+
+#include <algorithm>
+
+#include "exec/float_environment.h"
+
+namespace regard::exec {
+namespace {
+
+// A part is kPartRows rows of x times kPartPanels panels: small enough that a short text feeds
+// every thread, large enough that a panel, read from L2 or memory, serves many rows. Tuning: cannot
+// change bits.
+constexpr std::int64_t kPartRows = 96;
+constexpr std::int64_t kPartPanels = 4;
+// Depth of one pass: 12 rows of x and a panel of this depth stay in L1. The chain goes on over
+// passes.
+constexpr std::int64_t kDepth = 384;
+
+}  // namespace
+
+PackedLinear::PackedLinear(const kernels::KernelTable& kernels, TensorView<const float, 2> weight,
+                           std::span<const float> bias)
+    : kernels_(&kernels),
+      in_(weight.shape[1]),
+      out_(weight.shape[0]),
+      bias_(bias.begin(), bias.end()) {
+  const std::int64_t panels = (out_ + kernels.panel - 1) / kernels.panel;
+  packed_.resize(static_cast<std::size_t>(panels * kernels.panel * in_));
+  kernels.pack_columns({weight.data, out_, in_, weight.strides[0], weight.strides[1]},
+                       packed_.data());
+}
+
+void PackedLinear::run(TensorView<const float, 2> x, TensorView<float, 2> y,
+                       Executor& executor) const {
+  const std::int64_t panel = kernels_->panel, panels = (out_ + panel - 1) / panel;
+  const std::int64_t row_parts = (x.shape[0] + kPartRows - 1) / kPartRows;
+  const std::int64_t column_parts = (panels + kPartPanels - 1) / kPartPanels;
+  const std::int64_t floats = kPartRows * (kDepth + kPartPanels * panel);
+  std::vector<float> memory(static_cast<std::size_t>(floats * executor.num_threads()));
+  executor.parallel_for(row_parts * column_parts, [&](std::int64_t task, int worker) {
+    const FloatEnvironment environment;
+    const Part part{.row = task % row_parts * kPartRows, .panel = task / row_parts * kPartPanels};
+    run_part(part, x, y, memory.data() + worker * floats);
+  });
+}
+
+void PackedLinear::run_part(const Part& part, TensorView<const float, 2> x, TensorView<float, 2> y,
+                            float* memory) const noexcept {
+  const std::int64_t panel = kernels_->panel, rows = std::min(kPartRows, x.shape[0] - part.row);
+  const std::int64_t panels = std::min(kPartPanels, (out_ + panel - 1) / panel - part.panel);
+  float* a = memory;
+  float* c = memory + kPartRows * kDepth;
+  for (std::int64_t k = 0; k < in_; k += kDepth) {
+    const std::int64_t depth = std::min(kDepth, in_ - k);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < depth; ++i) a[r * depth + i] = x(part.row + r, k + i);
+    }
+    kernels_->product({.a = a,
+                       .a_stride = depth,
+                       .rows = rows,
+                       .b = packed_.data() + (part.panel * in_ + k) * panel,
+                       .b_depth = in_,
+                       .panels = panels,
+                       .depth = depth,
+                       .c = c,
+                       .c_stride = kPartPanels * panel,
+                       .scale = 1.0f,
+                       .accumulate = k > 0});
+  }
+  const std::int64_t first = part.panel * panel, columns = std::min(panels * panel, out_ - first);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const float bias = bias_.empty() ? 0.0f : bias_[static_cast<std::size_t>(first + j)];
+      y(part.row + r, first + j) = c[r * kPartPanels * panel + j] + bias;
+    }
+  }
+}
+
+}  // namespace regard::exec

@@ -1,0 +1,101 @@
+// src/kernels/kernels_f32.cc - the float32 kernels, compiled once per instruction set.
+// Four tables on x86 and the portable one: more would only be more to build and to test.
+#define HWY_DISABLED_TARGETS (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_ALL_SVE)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/kernels_f32.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+#include <hwy/highway.h>
+
+#include "kernels/exp-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/pack-inl.h"
+#include "kernels/product-inl.h"
+#include "kernels/softmax-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace regard::kernels::HWY_NAMESPACE {
+
+const KernelTable& Table() {
+  static constexpr KernelTable table = {
+      .isa = nullptr,
+      .panel = kPanel,
+      .pack_columns = PackColumns,
+      .pack_rows = PackRows,
+      .product = RunProduct,
+      .mask = Mask,
+      .softmax = RunSoftmax,
+      .merge = Merge,
+      .finish = Finish,
+      .exp = ExpArray,
+      .fma_peak = FmaPeak,
+  };
+  return table;
+}
+
+}  // namespace regard::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <vector>
+
+namespace regard::kernels {
+namespace {
+
+struct Target {
+  std::int64_t bit;
+  KernelTable table;
+};
+
+/// Adds NAME if it was compiled (HWY_TARGETS) and this CPU has it.
+#define REGARD_ADD_TARGET(NAME) add(HWY_##NAME, N_##NAME::Table())
+
+std::vector<Target> runnable_targets() {
+  std::vector<Target> targets;
+  const std::int64_t supported = hwy::SupportedTargets() | HWY_STATIC_TARGET;
+  const auto add = [&](std::int64_t bit, KernelTable table) {
+    table.isa = hwy::TargetName(bit);
+    if (supported & bit) targets.push_back({bit, table});
+  };
+  // Best first.
+#if HWY_TARGETS & HWY_AVX3_ZEN4
+  REGARD_ADD_TARGET(AVX3_ZEN4);
+#endif
+#if HWY_TARGETS & HWY_AVX3
+  REGARD_ADD_TARGET(AVX3);
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  REGARD_ADD_TARGET(AVX2);
+#endif
+#if HWY_TARGETS & HWY_SSE4
+  REGARD_ADD_TARGET(SSE4);
+#endif
+#if HWY_TARGETS & HWY_NEON
+  REGARD_ADD_TARGET(NEON);
+#endif
+#if HWY_TARGETS & HWY_NEON_WITHOUT_AES
+  REGARD_ADD_TARGET(NEON_WITHOUT_AES);
+#endif
+#if HWY_TARGETS & HWY_EMU128
+  REGARD_ADD_TARGET(EMU128);
+#endif
+#if HWY_TARGETS & HWY_SCALAR
+  REGARD_ADD_TARGET(SCALAR);
+#endif
+  return targets;
+}
+#undef REGARD_ADD_TARGET
+
+}  // namespace
+
+std::span<const KernelTable* const> supported_tables() {
+  static const std::vector<Target> targets = runnable_targets();
+  static const std::vector<const KernelTable*> tables = [] {
+    std::vector<const KernelTable*> pointers;
+    for (const Target& target : targets) pointers.push_back(&target.table);
+    return pointers;
+  }();
+  return tables;
+}
+
+}  // namespace regard::kernels
+#endif
