@@ -13,8 +13,8 @@ class AnyMask {
  public:
   AnyMask() : AnyMask(FullMask{}) {}
 
-  template <Mask M>
-    requires(!std::same_as<M, AnyMask>)
+  template <class M>
+    requires(!std::same_as<M, AnyMask> && Mask<M>)  // in this order: Mask<AnyMask> asks for AnyMask's constructors
   AnyMask(M mask)  // NOLINT(google-explicit-constructor): any mask is an AnyMask
       : self_(std::make_shared<const Model<M>>(std::move(mask))),
         is_full_(std::is_same_v<M, FullMask>) {}
