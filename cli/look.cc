@@ -10,6 +10,8 @@
 #include "cli/look_json.h"
 #include "cli/look_options.h"
 #include "cli/look_text.h"
+#include "cli/suggest.h"
+#include "cli/unicode.h"
 #include "regard/executor.h"
 #include "regard/isa.h"
 #include "regard/model/bert.h"
@@ -102,11 +104,14 @@ LookHeader describe(const model::FoundModel& found, const model::BertConfig& con
 }
 
 void use_isa(const std::string& name) {
-  try {
-    force_isa(name);
-  } catch (const std::invalid_argument& error) {
-    throw UsageError(std::string("--isa: ") + error.what());
+  const std::vector<std::string> isas = supported_isas();
+  if (!name.empty() && std::ranges::find(isas, name) == isas.end()) {
+    std::string list;
+    for (const std::string& isa : isas) list += (list.empty() ? "" : ", ") + isa;
+    throw UsageError("--isa is \"" + printable(name) + "\", but this machine's instruction sets are " +
+                     list + did_you_mean(name, isas));
   }
+  force_isa(name);
 }
 
 /// Where the page opens: on what the text view would show.
@@ -148,7 +153,7 @@ void look(std::span<const char* const> arguments) {
   if (!options.parse(arguments)) return;
   use_isa(options.isa);
   std::string text = read_text(options.text);
-  const model::FoundModel found = model::find_model(options.model);
+  const model::FoundModel found = find_model(options.model);
   auto tokens = model::Tokenizer::load(found.folder / "tokenizer.json").encode(text);
   const model::Bert bert = model::Bert::load(found.folder);
   const auto executor = make_thread_pool(options.threads);

@@ -76,13 +76,10 @@ void list() {
 }
 
 void get(const std::string& name) {
-  std::vector<std::string> names;
-  for (const model::KnownModel& m : model::known_models()) names.push_back(m.name);
-  if (std::ranges::find(names, name) == names.end()) {
-    std::string known;
-    for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
-    throw UsageError("model \"" + printable(name) + "\" is not one that can be fetched (" + known +
-                     ")" + did_you_mean(name, names));
+  if (std::ranges::find(model::known_models(), name, &model::KnownModel::name) ==
+      model::known_models().end()) {
+    find_model(name);  // says what is wrong with a name that means nothing
+    throw std::runtime_error(printable(name) + " is here already, only known models are fetched");
   }
   model::get_model(name, [](const std::string& line) {
     std::fprintf(stderr, "%s\n", printable(line).c_str());

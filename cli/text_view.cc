@@ -222,7 +222,7 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
   std::string text = rows.size() > kLongText ? grid(links, rows, terminal)
                                              : table(links, rows, terminal);
   text += '\n';
-  text += most_attended(links, rows, terminal);
+  if (rows.size() > 1) text += most_attended(links, rows, terminal);
   text += sinks_line(links, rows, terminal);
   const Link best = links.strongest();
   if (best.weight > 0) text += link_line(links, best, "strongest link", terminal);

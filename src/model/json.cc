@@ -11,12 +11,12 @@
 #include <stdexcept>
 #include <vector>
 
-
 namespace regard::model {
 
 Json parse_json(std::string_view text, std::string_view name) {
   const std::string where(name);
-  if (const auto nul = text.find('\0'); nul != text.npos) {  // the parser would stop there, and accept
+  const auto nul = text.find('\0');
+  if (nul != text.npos) {  // the parser would take it for the end
     throw std::runtime_error(where + ": not JSON: byte " + std::to_string(nul) + " is 0");
   }
   std::vector<std::set<std::string>> keys;  // of every open object
@@ -48,8 +48,7 @@ Json parse_json(std::string_view text, std::string_view name) {
   try {
     return Json::parse(text, check);
   } catch (const Json::exception& error) {
-    std::string what =
-        error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
     if (const auto end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
     for (char& c : what) {  // the message shows what was read last: any bytes
       if (c < 0x20 || c > 0x7E) c = '?';

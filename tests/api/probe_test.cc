@@ -32,17 +32,29 @@ Result run_probed(const Problem& p, Probe& probe) {
 }
 
 // The exact weights with their bounds: attention to the identity matrix, whose output is the
-// weights.
+// weights; 512 columns of it at a time, because that is the largest value_dim.
 ReferenceResult exact_weights(const Problem& p) {
-  Problem identity = p;
-  const std::int64_t n = p.shape.kv_len;
-  identity.value = Tensor<4>({p.shape.batch, p.shape.num_kv_heads, n, n});
-  std::int64_t i = 0;
-  identity.value.for_each([&](float& x) {
-    x = i / n % n == i % n ? 1.0F : 0.0F;
-    ++i;
-  });
-  return run_reference(identity);
+  const std::int64_t n = p.shape.kv_len, rows = p.shape.batch * p.shape.num_heads * p.shape.q_len;
+  ReferenceResult all;
+  all.out.resize(static_cast<std::size_t>(rows * n));
+  all.out_bound.resize(all.out.size());
+  for (std::int64_t first = 0; first < n; first += 512) {
+    const std::int64_t columns = std::min<std::int64_t>(512, n - first);
+    Problem identity = p;
+    identity.value = Tensor<4>({p.shape.batch, p.shape.num_kv_heads, n, columns});
+    std::int64_t at = 0;
+    identity.value.for_each([&](float& x) {
+      x = at / columns % n == first + at % columns ? 1.0F : 0.0F;
+      ++at;
+    });
+    const ReferenceResult some = run_reference(identity);
+    for (std::int64_t i = 0; i < rows * columns; ++i) {
+      const auto to = static_cast<std::size_t>(i / columns * n + first + i % columns);
+      all.out[to] = some.out[static_cast<std::size_t>(i)];
+      all.out_bound[to] = some.out_bound[static_cast<std::size_t>(i)];
+    }
+  }
+  return all;
 }
 
 Problem probed_problem(Rng& rng) {

@@ -23,7 +23,8 @@ inline bool is_boundary(std::string_view text, std::int64_t at) {
   return place == text.size() || (static_cast<unsigned char>(text[place]) & 0xC0) != 0x80;
 }
 
-/// Ids within the vocabulary; ranges within the text, on boundaries, not empty, in order; words in order.
+/// Ids within the vocabulary; ranges within the text, on boundaries, not empty, in order; words in
+/// order.
 inline void check_tokens(const std::vector<model::Token>& tokens, std::string_view text,
                          std::int64_t vocab_size) {
   const auto size = static_cast<std::int64_t>(text.size());
@@ -32,9 +33,11 @@ inline void check_tokens(const std::vector<model::Token>& tokens, std::string_vi
     const model::Token& token = tokens[i];
     require(0 <= token.id && token.id < vocab_size, "id out of range", i);
     require(token.special == (token.word == -1), "special and word disagree", i);
-    if (token.special && token.begin == 0 && token.end == 0) continue;  // added by the post-processor
+    if (token.special && token.begin == 0 && token.end == 0)
+      continue;  // added by the post-processor
     require(0 <= token.begin && token.begin < token.end && token.end <= size, "bad range", i);
-    require(is_boundary(text, token.begin) && is_boundary(text, token.end), "halves a code point", i);
+    require(is_boundary(text, token.begin) && is_boundary(text, token.end), "halves a code point",
+            i);
     require(begin <= token.begin && end <= token.end, "not in order", i);
     begin = token.begin;
     end = token.end;

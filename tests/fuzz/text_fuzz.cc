@@ -1,4 +1,4 @@
-// tests/fuzz/text_fuzz.cc - any bytes as text: tokens that fit it, or one line with the first byte that is no UTF-8.
+// tests/fuzz/text_fuzz.cc - any bytes as text: tokens that fit it, or one line that says why not.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,8 +9,8 @@
 #include "regard/model/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const auto tokenizer = regard::model::Tokenizer::load(
-      REGARD_SOURCE_DIR "/tests/golden/tokenizer/tiny.json");
+  static const auto tokenizer =
+      regard::model::Tokenizer::load(REGARD_SOURCE_DIR "/tests/golden/tokenizer/tiny.json");
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
     regard::test::check_tokens(tokenizer.encode(text), text, tokenizer.vocab_size());

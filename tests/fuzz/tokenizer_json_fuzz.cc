@@ -1,4 +1,4 @@
-// tests/fuzz/tokenizer_json_fuzz.cc - any bytes as tokenizer.json: a tokenizer that works, or one line that says why not.
+// tests/fuzz/tokenizer_json_fuzz.cc - any bytes as tokenizer.json: works, or one line says why.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// tests/model/json_test.cc - JSON from outside: limits, one-line errors, no recursion that follows the input.
+// tests/model/json_test.cc - JSON from outside: its limits, and errors of one line.
 #include "model/json.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// tests/model/piece_table_test.cc - the longest piece that begins a text, against trying them all; hostile tables.
+// tests/model/piece_table_test.cc - the longest piece that begins a text, against trying all.
 #include "model/piece_table.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@ namespace regard::model {
 namespace {
 
 std::string random_text(std::mt19937& random, int max_size) {
-  // Few letters, so that pieces begin each other; 0 and 0xFF because heads are padded with 0 and sort unsigned.
+  // Few letters, so that pieces begin each other; 0 and 0xFF because heads are padded with 0 and
+  // sort unsigned.
   static const std::string letters("ab\0\xFF", 4);
   std::string text(random() % static_cast<unsigned>(max_size + 1), 'a');
   for (char& c : text) c = letters[random() % 4];
@@ -58,7 +59,8 @@ TEST(PieceTable, EmptyTableFindsNothing) {
   EXPECT_FALSE(PieceTable({{"b", 0}}).longest_prefix("").has_value());
 }
 
-// Every place of the word looks far ahead and takes one letter. 1000 bytes is what tokenizer_json.cc lets in.
+// Every place of the word looks far ahead and takes one letter. 1000 bytes is what
+// tokenizer_json.cc lets in.
 TEST(WordPiece, AHostileVocabularyAndALongWordAreNotQuadratic) {
   std::vector<Piece> vocabulary = {{"?", 0}, {"a", 1}, {"##a", 2}};
   for (int i = 0; i < 990; ++i) {

@@ -1,4 +1,4 @@
-// tests/model/tokenizer_json_test.cc - malformed and hostile tokenizer.json files: what each is told.
+// tests/model/tokenizer_json_test.cc - malformed tokenizer.json files: what each is told.
 #include "model/tokenizer_json.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,8 @@ json small_file() {
                    "strip_accents": null, "lowercase": true},
     "pre_tokenizer": {"type": "BertPreTokenizer"},
     "post_processor": {"type": "TemplateProcessing",
-      "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+      "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+                 {"Sequence": {"id": "A", "type_id": 0}},
                  {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
       "pair": [],
       "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]},
@@ -81,8 +82,8 @@ TEST(TokenizerJson, AcceptsWhatIsIgnoredOrOptional) {
            {"/post_processor/pair", nullptr, ""},
            {"/added_tokens", "[]", ""},
            {"/model/continuing_subword_prefix", "\"\"", ""},
-           {"/post_processor", R"({"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]})",
-            ""}}) {
+           {"/post_processor",
+            R"({"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]})", ""}}) {
     EXPECT_EQ(error_after(change), "accepted") << change.pointer;
   }
 }
@@ -116,7 +117,8 @@ const std::vector<Case>& malformed_cases() {
       {"/model/max_input_chars_per_word", "1e3",
        "model.max_input_chars_per_word is 1000.0, expected an integer from 0 to 1000000"},
       {"/model/max_input_chars_per_word", "9223372036854775808",
-       "model.max_input_chars_per_word is 9223372036854775808, expected an integer from 0 to 1000000"},
+       "model.max_input_chars_per_word is 9223372036854775808, expected an integer from 0 to "
+       "1000000"},
       {"/model/max_input_chars_per_word", "18446744073709551616",
        "model.max_input_chars_per_word is 1.8446744073709552e+19, expected an integer from 0 to "
        "1000000"},
@@ -163,8 +165,8 @@ const std::vector<Case>& malformed_cases() {
       {"/added_tokens/1/content", "\"\"",
        R"(added_tokens[1].content is "", expected 1 to 1000 bytes, also when normalised)"},
       {"/added_tokens/1/content", "\" <x>\"",
-       R"(added_tokens[1].content is " <x>", expected no white space at the beginning, since there )"
-       "are tokens with rstrip"},
+       R"(added_tokens[1].content is " <x>", expected no white space at the beginning, since )"
+       "there are tokens with rstrip"},
       {"/added_tokens/1", R"({"id": 5, "content": "\u0301", "single_word": false, "lstrip": false,
         "rstrip": false, "normalized": true, "special": false})",
        R"(added_tokens[1].content is "\u0301", expected 1 to 1000 bytes, also when normalised)"},
@@ -178,31 +180,31 @@ const std::vector<Case>& malformed_cases() {
       {"/post_processor/special_tokens/[CLS]/id", "\"[SEP]\"",
        R"(post_processor.special_tokens["[CLS]"].id is "[SEP]", expected "[CLS]")"},
       {"/post_processor/special_tokens/[CLS]/ids", "[1, 2]",
-       R"(post_processor.special_tokens["[CLS]"].ids is an array of 2, expected an array of 1, like )"
-       "tokens"},
+       R"(post_processor.special_tokens["[CLS]"].ids is an array of 2, expected an array of 1, )"
+       "like tokens"},
       {"/post_processor/special_tokens/[CLS]/ids/0", "2",
        R"(post_processor.special_tokens["[CLS]"].ids[0] is 2, expected 1, the id of "[CLS]")"},
       {"/post_processor/special_tokens/[CLS]/ids/0", "4294967295",
-       R"(post_processor.special_tokens["[CLS]"].ids[0] is 4294967295, expected an integer from 0 to )"
-       "16777215"},
+       R"(post_processor.special_tokens["[CLS]"].ids[0] is 4294967295, expected an integer from )"
+       "0 to 16777215"},
       {"/post_processor/special_tokens/[CLS]/tokens/0", "\"[cls]\"",
-       R"(post_processor.special_tokens["[CLS]"].ids[0] is 1, expected the id of "[cls]", which is in )"
-       "neither vocabulary"},
+       R"(post_processor.special_tokens["[CLS]"].ids[0] is 1, expected the id of "[cls]", which is )"
+       "in neither vocabulary"},
       {"/post_processor/single", "{}", "post_processor.single is an object, expected an array"},
       {"/post_processor/single", "[]",
        "post_processor.single is an array of 0, expected the sequence A once"},
       {"/post_processor/single/0", R"({"Sequence": {"id": "A", "type_id": 0}})",
        "post_processor.single is an array of 3, expected the sequence A once"},
       {"/post_processor/single/1", R"({"Sequence": {"id": "B", "type_id": 0}})",
-       R"(post_processor.single[1]["Sequence"].id is "B", expected "A")"},
+       R"(post_processor.single[1].Sequence.id is "B", expected "A")"},
       {"/post_processor/single/1/Sequence/type_id", "1",
-       R"(post_processor.single[1]["Sequence"].type_id is 1, expected 0: one text has one segment)"},
+       R"(post_processor.single[1].Sequence.type_id is 1, expected 0: one text has one segment)"},
       {"/post_processor/single/0", R"({"Token": 1})",
-       R"(post_processor.single[0]["Token"] is not known to this reader)"},
+       R"(post_processor.single[0].Token is not known to this reader)"},
       {"/post_processor/single/0", "{}",
        "post_processor.single[0] is an object, expected one of SpecialToken and Sequence"},
       {"/post_processor/single/0/SpecialToken/id", "\"<s>\"",
-       R"(post_processor.single[0]["SpecialToken"].id is "<s>", expected a key of )"
+       R"(post_processor.single[0].SpecialToken.id is "<s>", expected a key of )"
        "post_processor.special_tokens"},
       {"/post_processor", R"({"type": "BertProcessing", "sep": ["[SEP]"], "cls": ["[CLS]", 1]})",
        "post_processor.sep is an array of 1, expected a token and its id"},
@@ -219,9 +221,10 @@ TEST(TokenizerJson, SaysWhatIsWrongAndWhatWasWanted) {
 }
 
 TEST(TokenizerJson, RefusesTextThatIsNoJson) {
-  EXPECT_EQ(error_of(""),
-            "f.json: not JSON: parse error at line 1, column 1: attempting to parse an empty input; "
-            "check that your input string or stream contains the expected JSON");
+  EXPECT_EQ(
+      error_of(""),
+      "f.json: not JSON: parse error at line 1, column 1: attempting to parse an empty input; "
+      "check that your input string or stream contains the expected JSON");
   EXPECT_EQ(error_of("[1]"), "f.json: the whole is an array of 1, expected an object");
   EXPECT_EQ(error_of(R"({"model": {}, "model": {}})"), R"(f.json: JSON key "model" comes twice)");
 }
