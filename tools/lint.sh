@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # tools/lint.sh - clang-format on regard's sources, clang-tidy on those of build/release; called by ./dev lint.
 set -euo pipefail
-mapfile -t sources < <(find include src cli tests bench examples -name '*.h' -o -name '*.cc' 2>/dev/null | sort)
+mapfile -t sources < <(find include src cli tests bench examples tools -name '*.h' -o -name '*.cc' 2>/dev/null | sort)
 echo "lint: clang-format on ${#sources[@]} files" >&2
-clang-format --dry-run -Werror "${sources[@]}" || { echo "lint: clang-format -i on these files mends it" >&2 && exit 1; }
+[[ ${1:-} != --fix ]] || exec clang-format -i "${sources[@]}"
+clang-format --dry-run -Werror "${sources[@]}" || { echo "lint: ./dev lint --fix mends this" >&2 && exit 1; }
 mapfile -t units < <(python3 - <<'END'
 import json, os
 units = (unit["file"] for unit in json.load(open("build/release/compile_commands.json")))
