@@ -23,7 +23,8 @@ LIBRARIES = {
     r"hwy/contrib/thread_pool/.*": ["src/exec/thread_pool.cc"],
     r"hwy/.*": ["src/kernels/"],
     r"nlohmann/.*": ["src/model/", "cli/"],
-    r"utf8proc\.h|sha2\.h": ["src/model/"],
+    r"utf8proc\.h": ["src/model/", "cli/"],
+    r"sha2\.h": ["src/model/"],
     r"CLI/.*": ["cli/"],
 }
 COMMENTED = {".cc": "//", ".h": "//", ".py": "#", ".sh": "#", ".cmake": "#", ".txt": "#"}
