@@ -2,7 +2,6 @@
 #include "regard/model/bert.h"
 
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -53,7 +52,7 @@ TensorView<const float, 3> without_batch(TensorView<float, 4> view) {
 /// Weights that are finite can still make activations that are not; nobody shall be shown those.
 void check_finite(Rows rows, std::int64_t layer) {
   const std::span values(rows.data, static_cast<std::size_t>(rows.size()));
-  if (!std::ranges::all_of(values, [](float x) { return std::isfinite(x); })) {
+  if (!all_finite(values)) {
     throw std::runtime_error(
         "bert: layer " + std::to_string(layer) +
         " computed a number that is not finite, expected weights of a trained model");
@@ -131,7 +130,7 @@ void Bert::Impl::attend(std::int64_t layer, const Plan& plan, const BertObserver
 void Bert::Impl::feed_forward(std::int64_t layer, Buffers& buffers, Executor& executor) const {
   const BertLayer& part = weights.layers[static_cast<std::size_t>(layer)];
   part.intermediate.run(buffers.hidden, buffers.intermediate, &executor);
-  activate(find_activation(config.activation), buffers.intermediate, executor);
+  weights.activation.run(buffers.intermediate, executor);
   part.out.run(buffers.intermediate, buffers.projected, &executor);
   part.out_norm.run_sum(buffers.projected, buffers.hidden, buffers.hidden, executor);
   check_finite(buffers.hidden, layer);
@@ -143,11 +142,9 @@ Bert::Bert(Bert&&) noexcept = default;
 Bert& Bert::operator=(Bert&&) noexcept = default;
 
 Bert Bert::load(const std::filesystem::path& folder) {
-  auto impl = std::make_unique<Impl>();
-  impl->folder = folder;
-  impl->config = read_bert_config(folder);
-  impl->weights = load_bert_weights(folder / "model.safetensors", impl->config);
-  return Bert(std::move(impl));
+  BertConfig config = read_bert_config(folder);
+  BertWeights weights = load_bert_weights(folder / "model.safetensors", config);
+  return Bert(std::make_unique<Impl>(Impl{folder, std::move(config), std::move(weights)}));
 }
 
 const BertConfig& Bert::config() const { return impl_->config; }

@@ -19,14 +19,17 @@ class Reader {
 
   BertWeights read() const {
     const std::int64_t hidden = config_.hidden_size;
-    BertWeights weights;
-    weights.words = table("embeddings.word_embeddings", config_.vocab_size);
-    weights.positions = table("embeddings.position_embeddings", config_.max_positions);
+    BertWeights weights{
+        .words = table("embeddings.word_embeddings", config_.vocab_size),
+        .positions = table("embeddings.position_embeddings", config_.max_positions),
+        .embedding_norm = layer_norm("embeddings.LayerNorm"),
+        .activation = Activation::find(config_.activation).value(),
+        .layers = {},
+    };
     const auto segments = table("embeddings.token_type_embeddings", config_.type_vocab_size);
     for (std::size_t i = 0; i < weights.positions.size(); ++i) {
       weights.positions[i] += segments[i % static_cast<std::size_t>(hidden)];
     }
-    weights.embedding_norm = layer_norm("embeddings.LayerNorm");
     for (std::int64_t i = 0; i < config_.num_layers; ++i) {
       weights.layers.push_back(layer("encoder.layer." + std::to_string(i) + "."));
     }

@@ -24,6 +24,7 @@ struct BertWeights {
   std::vector<float> positions;  // (max_positions, hidden_size), segment 0's embedding added: no
                                  // other segment is run
   LayerNorm embedding_norm;
+  Activation activation;
   std::vector<BertLayer> layers;
 };
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -21,15 +23,28 @@ struct LayerNorm {
                Executor& executor) const;
 };
 
-/// An elementwise function.
-using Activation = double (*)(double);
+/// An elementwise function, smooth or linear: read from a table, with the same bits for the same x
+/// always.
+class Activation {
+ public:
+  /// By its Hugging Face name (hidden_act): gelu (the exact form), gelu_new, gelu_pytorch_tanh,
+  /// relu.
+  static std::optional<Activation> find(std::string_view name);
 
-/// By its Hugging Face name (hidden_act), or null: gelu (the exact form), gelu_new,
-/// gelu_pytorch_tanh, relu.
-Activation find_activation(std::string_view name);
+  /// x[i, k] = f(x[i, k]), within 1e-9 of f and rounded once. x (rows, features), contiguous.
+  void run(TensorView<float, 2> x, Executor& executor) const;
 
-/// x[i, k] = activation(x[i, k]), computed in double and rounded once. x (rows, features),
-/// contiguous.
-void activate(Activation activation, TensorView<float, 2> x, Executor& executor);
+ private:
+  explicit Activation(double (*function)(double));
+  double operator()(double x) const;
+
+  struct Node {
+    double value, slope;  // slope times the distance of nodes
+  };
+  std::vector<Node> nodes_;  // empty: relu
+};
+
+/// Whether no number is infinite or NaN.
+bool all_finite(std::span<const float> numbers);
 
 }  // namespace regard::model

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "model/json.h"
+#include "model/layers.h"
 
 namespace regard::model {
 namespace {
@@ -131,8 +132,8 @@ void SafetensorsFile::read_f32(std::string_view name, std::span<const std::int64
                     " bytes, expected " + std::to_string(out.size_bytes()));
   }
   read_bytes(fd_, path_, tensor.begin, reinterpret_cast<char*>(out.data()), out.size_bytes());
-  const auto bad = std::ranges::find_if_not(out, [](float x) { return std::isfinite(x); });
-  if (bad != out.end()) {
+  if (!all_finite(out)) {
+    const auto bad = std::ranges::find_if_not(out, [](float x) { return std::isfinite(x); });
     fail(path_, "tensor " + in_quotes(name) + " holds " + std::to_string(*bad) + " at element " +
                     std::to_string(bad - out.begin()) + ", expected finite numbers");
   }
