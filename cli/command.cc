@@ -1,6 +1,7 @@
 // cli/command.cc - what every verb shares: its arguments, its errors.
 #include "cli/command.h"
 
+#include <algorithm>
 #include <charconv>
 #include <vector>
 
@@ -28,8 +29,21 @@ std::vector<std::string> option_names(const CLI::App& app) {
     const std::string meant = did_you_mean(name, option_names(app));
     throw UsageError("unknown option " + printable(name) + (meant.empty() ? help : meant));
   }
-  throw UsageError("unexpected argument \"" + printable(app.remaining().front()) +
-                   "\"; a text of several words stands in quotes" + help);
+  const bool takes_text = app.get_option_no_throw("TEXT") != nullptr;
+  throw UsageError("unexpected argument \"" + printable(app.remaining().front()) + "\"" +
+                   (takes_text ? "; a text of several words stands in quotes" : "") + help);
+}
+
+/// No option's value means anything when it is empty (`--json "$UNSET"`).
+void check_values(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& value : option->results()) {
+      if (value.empty() && !option->get_lnames().empty()) {
+        throw UsageError("--" + option->get_lnames().front() + " is empty, expected " +
+                         option->get_type_name());
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -38,6 +52,7 @@ bool parse(CLI::App& app, std::span<const char* const> arguments) {
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     app.parse(std::move(reversed));
+    check_values(app);
   } catch (const CLI::CallForHelp&) {
     print(app.help());
     return false;
@@ -62,6 +77,17 @@ std::int64_t whole_number(std::string_view option, const std::string& text, std:
                               : "of at least " + std::to_string(least)));
   }
   return value;
+}
+
+model::FoundModel find_model(const std::string& name) {
+  try {
+    return model::find_model(name);
+  } catch (const std::runtime_error& error) {
+    std::vector<std::string> names;
+    for (const model::KnownModel& known : model::known_models()) names.push_back(known.name);
+    const bool known = std::ranges::find(names, name) != names.end();
+    throw std::runtime_error(error.what() + (known ? "" : did_you_mean(name, names)));
+  }
 }
 
 void print(std::string_view text) {

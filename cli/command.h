@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "regard/model/models.h"
+
 namespace regard::cli {
 
 /// The command line is wrong: exit status 2. Every other exception: 1. what() is one line that names the thing, what
@@ -32,6 +34,9 @@ bool parse(CLI::App& app, std::span<const char* const> arguments);
 /// A whole number from an option's text. Throws UsageError that names the option and the range.
 std::int64_t whole_number(std::string_view option, const std::string& text, std::int64_t least,
                           std::int64_t most = std::numeric_limits<std::int64_t>::max());
+
+/// model::find_model, whose error asks "did you mean" too.
+model::FoundModel find_model(const std::string& name);
 
 /// Prints to standard output, checked.
 void print(std::string_view text);

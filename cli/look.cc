@@ -1,17 +1,18 @@
 // cli/look.cc - regard look: one text through one model, its attention to every sink that was asked for.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <stdexcept>
 
 #include "cli/command.h"
+#include "cli/html_file.h"
 #include "cli/look_json.h"
+#include "cli/look_options.h"
 #include "cli/look_text.h"
+#include "cli/suggest.h"
 #include "cli/unicode.h"
+#include "regard/executor.h"
 #include "regard/isa.h"
 #include "regard/model/bert.h"
 #include "regard/model/models.h"
@@ -20,88 +21,6 @@
 
 namespace regard::cli {
 namespace {
-
-constexpr std::int64_t kMostThreads = 1024;
-constexpr std::size_t kMostTextBytes = 8 << 20;
-
-constexpr const char* kFooter = R"(
-A word is a run of letters or digits, as the model's tokenizer splits the text: attention to it is the sum over its
-pieces, attention from it their mean. Sinks are [CLS], [SEP] and punctuation, where heads put what they have no other
-use for. Layers and heads count from 0; without --layer and --head all of them are shown, in text as their mean.
-Weights say where the model looked. They are not an explanation of what it does.
-
-Examples:
-  regard look "I sat on the bank of the river and watched the water."
-  regard look --focus bank "I sat on the bank of the river."
-  regard look --focus "bank#2" "The bank by the river is no bank."
-  regard look --from bank --to river "I sat on the bank of the river."
-  regard look --layer 3 --head 0,7 "I sat on the bank of the river."
-  regard look --json look.json "I sat on the bank of the river."
-  echo "I sat on the bank of the river." | regard look --json - - | head -c 300
-)";
-
-struct LookOptions {
-  std::string text, model = "minilm", json, isa, threads;
-  std::vector<std::string> layers, heads;
-  TextQuestion question;
-  bool truncate = false;
-};
-
-void add_options(CLI::App& app, LookOptions& options) {
-  app.footer(kFooter);
-  app.add_option("TEXT", options.text, "The text to look at; - reads standard input")->required();
-  app.add_option("--model", options.model,
-                 "A known model, a folder in the Hugging Face layout, or org/name in the Hugging Face cache")
-      ->capture_default_str();
-  const auto list = [&app](const char* name, std::vector<std::string>& values, const char* what) {
-    app.add_option(name, values, what)->delimiter(',')->allow_extra_args(false)->type_name("N,...");
-  };
-  list("--layer", options.layers, "Only these layers");
-  list("--head", options.heads, "Only these heads");
-  app.add_option("--focus", options.question.focus, "Only what this word attends to")
-      ->type_name("WORD");
-  app.add_option("--from", options.question.from, "With --to: the head that links two words most")
-      ->type_name("WORD");
-  app.add_option("--to", options.question.to, "With --from")->type_name("WORD");
-  app.add_option("--json", options.json, "Write JSON (schema regard.look/1) to a file; - is standard output")
-      ->type_name("FILE");
-  app.add_flag("--truncate", options.truncate, "Leave off what is beyond the model's longest text");
-  app.add_option("--threads", options.threads, "Number of threads; by default one for each CPU")
-      ->type_name("N");
-  app.add_option("--isa", options.isa, "Use this instruction set; regard --version lists them")
-      ->type_name("NAME");
-}
-
-std::string read_standard_input() {
-  if (::isatty(STDIN_FILENO) != 0) {
-    std::fputs("regard: reading the text from the terminal; Ctrl-D ends it\n", stderr);
-  }
-  std::string text;
-  char buffer[1 << 16];
-  for (;;) {
-    const ssize_t size = ::read(STDIN_FILENO, buffer, sizeof buffer);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) throw std::runtime_error(std::string("cannot read standard input: ") + std::strerror(errno));
-    if (size == 0) break;
-    text.append(buffer, static_cast<std::size_t>(size));
-    if (text.size() > kMostTextBytes) {
-      throw std::runtime_error("the text is longer than " + std::to_string(kMostTextBytes >> 20) +
-                               " MiB, expected a text of at most a few hundred words");
-    }
-  }
-  if (text.ends_with('\n')) text.pop_back();  // the line's end, not the text's
-  if (text.ends_with('\r')) text.pop_back();
-  return text;
-}
-
-std::string read_text(const std::string& argument) {
-  std::string text = argument == "-" ? read_standard_input() : argument;
-  if (text.find_first_not_of(" \t\r\n\v\f") == std::string::npos) {
-    throw UsageError(std::string("the text is ") + (text.empty() ? "empty" : "only white space") +
-                     ", expected words; for example: regard look \"The bank of the river.\"");
-  }
-  return text;
-}
 
 /// Cuts to max_positions tokens, the special ones that the tokenizer put at the end kept. Whether it cut.
 bool fit(std::vector<model::Token>& tokens, std::int64_t max_positions, bool truncate) {
@@ -142,25 +61,9 @@ std::vector<std::int64_t> choose(const std::string& what, const std::vector<std:
   return chosen;
 }
 
-void check(const LookOptions& options) {
-  const TextQuestion& question = options.question;
-  if (question.from.empty() != question.to.empty()) {
-    const bool has_from = !question.from.empty();
-    throw UsageError(std::string(has_from ? "--from" : "--to") + " needs " +
-                     (has_from ? "--to" : "--from") + ": the head that links two words most");
-  }
-  if (options.json == "-" && !(question.focus + question.from).empty()) {
-    throw UsageError("--focus, --from and --to choose what the text shows, --json - writes no text");
-  }
-  for (const auto* numbers : {&options.layers, &options.heads}) {
-    const std::string name = numbers == &options.layers ? "--layer" : "--head";
-    for (const std::string& number : *numbers) whole_number(name, number, 0);
-  }
-}
-
 /// The run itself: each chosen layer's weights go to every sink when the layer has been computed.
 void run(const model::Bert& bert, const LookHeader& header, Executor& executor,
-         std::span<LookSink* const> sinks) {
+         const std::vector<std::unique_ptr<LookSink>>& sinks) {
   const auto length = static_cast<std::int64_t>(header.tokens.size());
   std::vector<std::int32_t> ids;
   for (const model::Token& token : header.tokens) ids.push_back(token.id);
@@ -179,11 +82,11 @@ void run(const model::Bert& bert, const LookHeader& header, Executor& executor,
   };
   observer.attended = [&](std::int64_t layer, const auto&, const auto&) {
     if (!probe) return;
-    for (LookSink* sink : sinks) sink->layer(layer, weights);
+    for (const auto& sink : sinks) sink->layer(layer, weights);
   };
-  for (LookSink* sink : sinks) sink->begin(header);
+  for (const auto& sink : sinks) sink->begin(header);
   bert.run(ids, observer, &executor);
-  for (LookSink* sink : sinks) sink->end();
+  for (const auto& sink : sinks) sink->end();
 }
 
 LookHeader describe(const model::FoundModel& found, const model::BertConfig& config) {
@@ -201,51 +104,69 @@ LookHeader describe(const model::FoundModel& found, const model::BertConfig& con
 }
 
 void use_isa(const std::string& name) {
-  try {
-    force_isa(name);
-  } catch (const std::invalid_argument& error) {
-    throw UsageError(std::string("--isa: ") + error.what());
+  const std::vector<std::string> isas = supported_isas();
+  if (!name.empty() && std::ranges::find(isas, name) == isas.end()) {
+    std::string list;
+    for (const std::string& isa : isas) list += (list.empty() ? "" : ", ") + isa;
+    throw UsageError("--isa is \"" + printable(name) + "\", but this machine's instruction sets are " +
+                     list + did_you_mean(name, isas));
   }
+  force_isa(name);
+}
+
+/// Where the page opens: on what the text view would show.
+PageStart page_start(const LookHeader& header, const TextQuestion& question) {
+  PageStart start;
+  if (header.layers.size() == 1) start.layer = header.layers[0];
+  if (header.heads.size() == 1) start.head = header.heads[0];
+  const auto words = words_of(header.text, header.tokens);
+  const auto token = [&](const std::string& word) {
+    return static_cast<std::int64_t>(words[find_word(words, word)].token_begin);
+  };
+  const std::string& from = question.focus.empty() ? question.from : question.focus;
+  if (!from.empty()) start.focus = token(from);
+  if (question.focus.empty() && !question.to.empty()) start.other = token(question.to);
+  return start;
+}
+
+/// Files first: a reader of standard output that leaves early must not spoil them.
+std::vector<std::unique_ptr<LookSink>> make_sinks(const LookOptions& options,
+                                                  const LookHeader& header) {
+  std::vector<std::unique_ptr<LookSink>> sinks;
+  const auto add_json = [&] { sinks.push_back(std::make_unique<LookJson>(options.json)); };
+  if (!options.json.empty() && options.json != "-") add_json();
+  if (!options.html.empty()) {
+    sinks.push_back(
+        std::make_unique<HtmlFile>(options.html, page_start(header, options.question)));
+  }
+  if (options.json == "-") add_json();
+  if (!options.writes_standard_output()) {
+    sinks.push_back(std::make_unique<LookText>(standard_output(), options.question));
+  }
+  return sinks;
 }
 
 }  // namespace
 
 void look(std::span<const char* const> arguments) {
   LookOptions options;
-  CLI::App app{"Show what every word of a text attends to in a pretrained model.", "regard look"};
-  add_options(app, options);
-  if (!parse(app, arguments)) return;
-  check(options);
-  const auto threads = options.threads.empty()
-                           ? default_num_threads()
-                           : static_cast<int>(whole_number("--threads", options.threads, 1, kMostThreads));
+  if (!options.parse(arguments)) return;
   use_isa(options.isa);
-
   std::string text = read_text(options.text);
-  const model::FoundModel found = model::find_model(options.model);
+  const model::FoundModel found = find_model(options.model);
   auto tokens = model::Tokenizer::load(found.folder / "tokenizer.json").encode(text);
   const model::Bert bert = model::Bert::load(found.folder);
+  const auto executor = make_thread_pool(options.threads);
+
   LookHeader header = describe(found, bert.config());
+  header.engine.threads = executor->num_threads();
   header.truncated = fit(tokens, bert.config().max_positions, options.truncate);
   header.text = std::move(text);
   header.tokens = std::move(tokens);
   header.layers = choose("layer", options.layers, bert.config().num_layers);
   header.heads = choose("head", options.heads, bert.config().num_heads);
-  const auto executor = make_thread_pool(threads);
-  header.engine.threads = executor->num_threads();
-
-  // Files first: a reader of standard output that leaves early must not spoil them.
-  std::vector<std::unique_ptr<LookSink>> sinks;
-  if (!options.json.empty()) {
-    header.model.sha256 = model::weights_sha256(found);
-    sinks.push_back(std::make_unique<LookJson>(options.json));
-  }
-  if (options.json != "-") {
-    sinks.push_back(std::make_unique<LookText>(standard_output(), options.question));
-  }
-  std::vector<LookSink*> pointers;
-  for (const auto& sink : sinks) pointers.push_back(sink.get());
-  run(bert, header, *executor, pointers);
+  if (!(options.json + options.html).empty()) header.model.sha256 = model::weights_sha256(found);
+  run(bert, header, *executor, make_sinks(options, header));
 }
 
 }  // namespace regard::cli

@@ -61,7 +61,7 @@ void LookText::end() {
   } else if (!pair) {
     text += every_word(*links_, terminal_);
   }
-  if (pair) text += link_line(*links_, links_->strongest(from_, to_), terminal_);
+  if (pair) text += link_line(*links_, links_->strongest(from_, to_), "strongest head", terminal_);
   text += "\n" + Line(terminal_).add(kCaution, Style::kDim).str();
   print(text);
 }

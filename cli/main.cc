@@ -26,7 +26,7 @@ Examples:
   regard look --help
 
 Exit status: 0 done, 1 it could not be done, 2 the command line is wrong.
-Attention weights say where a model looked. They are not an explanation of what it does.
+Weights say where a model looked. They are not an explanation of what it does.
 )";
 
 std::string help() {
@@ -35,8 +35,8 @@ std::string help() {
   for (const Verb& verb : verbs()) {
     text += "  " + verb.name + std::string(11 - verb.name.size(), ' ') + verb.summary + "\n";
   }
-  text += "  --version  Version, instruction sets, threads, libraries: what a bug report needs\n";
-  text += "  --help     This; regard VERB --help says more about a verb\n";
+  text += "  --version  Version, instruction sets, libraries: what a bug report needs\n";
+  text += "  --help     This; regard VERB --help says more\n";
   return text += kExamples;
 }
 

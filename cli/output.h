@@ -1,6 +1,8 @@
 // cli/output.h - standard output, or a file that is there whole or not at all.
 #pragma once
 
+#include <ostream>
+#include <streambuf>
 #include <string>
 #include <string_view>
 
@@ -37,6 +39,23 @@ class Output {
   std::string buffer_;
   int fd_ = -1;
   int slot_ = -1;  // in the list of files that a signal removes
+};
+
+/// The same as a std::ostream, whose operations throw what Output throws.
+class OutputStream final : public std::ostream {
+ public:
+  explicit OutputStream(Output& output) : std::ostream(&buffer_), buffer_(output) {
+    exceptions(badbit);  // an ostream holds back exceptions otherwise
+  }
+
+ private:
+  struct Buffer final : std::streambuf {
+    explicit Buffer(Output& output_) : output(output_) {}
+    int_type overflow(int_type c) override;
+    std::streamsize xsputn(const char* text, std::streamsize size) override;
+    Output& output;
+  };
+  Buffer buffer_;
 };
 
 /// Once, at the start of main: a closed pipe and a file size limit become errors of write(), an interrupt removes

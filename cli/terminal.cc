@@ -80,6 +80,10 @@ Line& Line::add(std::string_view text, Style style) {
   return *this;
 }
 
+bool Line::fits(std::string_view text) const {
+  return width_ + display_width(text) <= terminal_.width;
+}
+
 Line& Line::add_right(std::string_view text, int end, Style style) {
   return pad_to(end - display_width(text)).add(text, style);
 }

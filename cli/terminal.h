@@ -29,6 +29,8 @@ class Line {
 
   /// Adds text that printable() has seen; what does not fit is clipped.
   Line& add(std::string_view text, Style style = Style::kPlain);
+  /// Whether the text would be added whole.
+  bool fits(std::string_view text) const;
   /// The same, its last column before `end`.
   Line& add_right(std::string_view text, int end, Style style = Style::kPlain);
   /// A bar of up to `width` columns for share in [0, 1], in eighths of a column; padded to `width`.

@@ -10,7 +10,7 @@
 namespace regard::cli {
 namespace {
 
-constexpr int kPercent = 5;       // columns of "12.3%" and "<0.1%"
+constexpr int kPercent = 4;       // columns of "1.2%", "100%" and "<.1%"
 constexpr int kLongestLabel = 16;
 constexpr int kLeastBar = 4, kMostBar = 16;
 constexpr int kMostCells = 5;
@@ -20,7 +20,7 @@ constexpr std::size_t kMostRows = 24;   // of one word's view
 constexpr std::size_t kTextLines = 6;
 
 std::string percent(double share) {
-  if (share > 0 && share < 0.0005) return "<0.1%";
+  if (share > 0 && share < 0.0005) return "<.1%";
   char text[16];
   std::snprintf(text, sizeof text, share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
   return text;
@@ -104,18 +104,28 @@ std::string table(const WordLinks& links, const std::vector<std::size_t>& rows,
   return text;
 }
 
-/// One link a word, several words a line.
+/// One link a word, several words a line. Neighbours are left out where there is another: in a long text the mean of all
+/// heads shows little else.
+std::size_t farther(const WordLinks& links, std::size_t from) {
+  const auto others = links.others(from);
+  const auto is_far = [from](std::size_t to) { return std::max(from, to) - std::min(from, to) > 2; };
+  const auto far = std::ranges::find_if(others, is_far);
+  return far == others.end() ? others.front() : *far;
+}
+
 std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
                  const Terminal& terminal) {
-  const int width = widest_label(links, 12);
-  const int arrow = display_width(terminal.arrow());
-  const int cell = 2 * width + arrow + 2 + 1 + kPercent + 3;
+  const int width = widest_label(links, 13);
+  const int cell = 2 * width + display_width(terminal.arrow()) + 3 + kPercent + 3;
   const auto cells = static_cast<std::size_t>(std::max(1, (terminal.width + 3) / cell));
-  std::string text;
+  std::string text = Line(terminal)
+                         .add("each word and what it attends to most beyond its neighbours; "
+                              "--focus WORD shows all of one", Style::kDim)
+                         .str();
   for (std::size_t begin = 0; begin < rows.size(); begin += cells) {
     Line line(terminal);
     for (std::size_t i = 0; i < std::min(cells, rows.size() - begin); ++i) {
-      const std::size_t from = rows[begin + i], to = links.others(from).front();
+      const std::size_t from = rows[begin + i], to = farther(links, from);
       const int start = static_cast<int>(i) * cell;
       line.pad_to(start).add_right(label(links.words()[from], width, terminal), start + width,
                                    Style::kBold);
@@ -125,7 +135,25 @@ std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
     }
     text += line.str();
   }
-  return text + Line(terminal).add("one link a word; --focus WORD shows all of one", Style::kDim).str();
+  return text;
+}
+
+/// The words that the others attend to most, as many as the line holds.
+std::string most_attended(const WordLinks& links, std::vector<std::size_t> rows,
+                          const Terminal& terminal) {
+  std::ranges::stable_sort(rows, std::greater<>(),
+                           [&](std::size_t word) { return links.received(word); });
+  Line line(terminal);
+  line.add("words that get most: ", Style::kDim);
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 10); ++i) {
+    std::string item = i == 0 ? "" : ", ";
+    item += links.words()[rows[i]].label();
+    item += ' ';
+    item += percent(links.received(rows[i]));
+    if (!line.fits(item)) break;
+    line.add(item);
+  }
+  return line.str();
 }
 
 /// "[SEP] 40%, [CLS] 12%, . 8%": what each kind of sink gets, the most first.
@@ -142,6 +170,11 @@ std::string list_of_sinks(const std::map<std::string, double>& shares) {
   return list;
 }
 
+/// Punctuation is put in quotation marks, lest it read as ours.
+std::string name_of_sink(const Word& word) {
+  return is_punctuation(word.text) ? '"' + word.text + '"' : word.text;
+}
+
 std::string sinks_line(const WordLinks& links, const std::vector<std::size_t>& rows,
                        const Terminal& terminal) {
   std::map<std::string, double> shares;
@@ -150,7 +183,7 @@ std::string sinks_line(const WordLinks& links, const std::vector<std::size_t>& r
     for (std::size_t to = 0; to < links.words().size(); ++to) {
       if (!links.words()[to].sink) continue;
       const double share = links.mean(from, to) / static_cast<double>(rows.size());
-      shares[links.words()[to].text] += share;
+      shares[name_of_sink(links.words()[to])] += share;
       total += share;
     }
   }
@@ -189,9 +222,10 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
   std::string text = rows.size() > kLongText ? grid(links, rows, terminal)
                                              : table(links, rows, terminal);
   text += '\n';
+  if (rows.size() > 1) text += most_attended(links, rows, terminal);
   text += sinks_line(links, rows, terminal);
   const Link best = links.strongest();
-  if (best.weight > 0) text += "strongest link of a head: " + link_line(links, best, terminal);
+  if (best.weight > 0) text += link_line(links, best, "strongest link", terminal);
   return text;
 }
 
@@ -220,12 +254,14 @@ std::string one_word(const WordLinks& links, std::size_t from, const Terminal& t
   text += '\n';
   text += Line(terminal).add("itself ", Style::kDim).add(percent(links.mean(from, from)), Style::kDim).str();
   text += sinks_line(links, {from}, terminal);
-  if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), terminal);
+  if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), "strongest head", terminal);
   return text;
 }
 
-std::string link_line(const WordLinks& links, const Link& link, const Terminal& terminal) {
+std::string link_line(const WordLinks& links, const Link& link, std::string_view title,
+                      const Terminal& terminal) {
   Line line(terminal);
+  line.add(title, Style::kDim).add(": ", Style::kDim);
   line.add(links.words()[link.from].label(), Style::kBold).add(" ").add(terminal.arrow());
   line.add(" ").add(links.words()[link.to].label(), Style::kBold).add(" ");
   line.add(percent(static_cast<double>(link.weight)), Style::kBar);

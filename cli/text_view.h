@@ -19,7 +19,8 @@ std::string every_word(const WordLinks& links, const Terminal& terminal);
 /// One word's attention, a row for each other word, the most attended first; then itself and each sink.
 std::string one_word(const WordLinks& links, std::size_t from, const Terminal& terminal);
 
-/// The head that links two words most, in one line.
-std::string link_line(const WordLinks& links, const Link& link, const Terminal& terminal);
+/// The head that links two words most, in one line after `title` and a colon.
+std::string link_line(const WordLinks& links, const Link& link, std::string_view title,
+                      const Terminal& terminal);
 
 }  // namespace regard::cli

@@ -39,11 +39,23 @@ double WordLinks::to_sinks(std::size_t from) const {
   return total;
 }
 
+double WordLinks::received(std::size_t to) const {
+  double total = 0;
+  int givers = 0;
+  for (std::size_t from = 0; from < words_.size(); ++from) {
+    if (from == to || words_[from].sink) continue;
+    total += mean(from, to);
+    ++givers;
+  }
+  return givers == 0 ? 0 : total / givers;
+}
+
 Link WordLinks::strongest() const {
   Link best;
   for (const Link& link : strongest_) {
-    const bool counts = link.from != link.to && !words_[link.from].sink && !words_[link.to].sink;
-    if (counts && link.weight > best.weight) best = link;
+    const std::size_t distance = std::max(link.from, link.to) - std::min(link.from, link.to);
+    const bool sink = words_[link.from].sink || words_[link.to].sink;
+    if (distance > 1 && !sink && link.weight > best.weight) best = link;
   }
   return best;
 }

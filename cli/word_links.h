@@ -32,8 +32,11 @@ class WordLinks {
   double to_sinks(std::size_t from) const;
   /// The head in which `from` attends most to `to`; of equal ones the first that was added.
   Link strongest(std::size_t from, std::size_t to) const { return strongest_[index(from, to)]; }
-  /// The strongest of all links between two different words that are no sinks; weight 0 when there is none.
+  /// The strongest link between two words that are no sinks and do not stand side by side (some heads only look at
+  /// the next word, in any text); weight 0 when there is none.
   Link strongest() const;
+  /// Mean share that a word gets from those that are neither itself nor sinks.
+  double received(std::size_t to) const;
   /// Words that are neither `from` itself nor sinks, the most attended first.
   std::vector<std::size_t> others(std::size_t from) const;
 

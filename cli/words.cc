@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 
 #include "cli/command.h"
 #include "cli/suggest.h"
@@ -85,6 +86,10 @@ std::string Word::label() const {
 std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens) {
   std::vector<Word> words;
   std::map<std::string, int> seen;
+  std::set<std::int32_t> added;  // [MASK] in the text is special, but no sink
+  for (const model::Token& token : tokens) {
+    if (token.special && token.end == 0) added.insert(token.id);
+  }
   for (std::size_t begin = 0; begin < tokens.size();) {
     std::size_t end = begin + 1;
     if (!tokens[begin].special && tokens[begin].word >= 0) {
@@ -93,7 +98,7 @@ std::vector<Word> words_of(std::string_view text, std::span<const model::Token> 
     Word word{.text = text_of(text, tokens[begin], tokens[end - 1]),
               .token_begin = begin,
               .token_end = end};
-    word.sink = tokens[begin].special || is_punctuation(word.text);
+    word.sink = added.contains(tokens[begin].id) || is_punctuation(word.text);
     word.place = ++seen[fold_case(word.text)];
     words.push_back(std::move(word));
     begin = end;

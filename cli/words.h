@@ -14,7 +14,7 @@ namespace regard::cli {
 struct Word {
   std::string text;  ///< as it stands in the text, fit to be printed; a special token's own name
   std::size_t token_begin = 0, token_end = 0;
-  bool sink = false;  ///< special token or punctuation: where heads put what they have no use for
+  bool sink = false;  ///< punctuation, [CLS], [SEP]: where heads put what they have no use for
   int place = 1;      ///< 1 for its first occurrence in the text, 2 for the second ...
   int places = 1;     ///< how often it occurs
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+SYSTEM = pathlib.Path("/usr/bin")
 NOBODY = 65534
 COMPILERS = r"(g|clang|c)\+\+.*|.*-linux-gnu-g\+\+.*"
 TOY_CMAKE = """# A project that ./dev can build without a compiler's work.
@@ -30,10 +31,9 @@ echo "$@"
 def path_without(folder, hidden):
     """A PATH of one folder that links to what the system has, save names that match."""
     folder.mkdir(mode=0o755)
-    for place in ("/usr/bin", "/bin"):
-        for tool in pathlib.Path(place).iterdir():
-            if not re.fullmatch(hidden, tool.name) and not (folder / tool.name).exists():
-                (folder / tool.name).symlink_to(tool)
+    for tool in SYSTEM.iterdir():
+        if not re.fullmatch(hidden, tool.name):
+            (folder / tool.name).symlink_to(tool)
     return folder
 
 
@@ -64,22 +64,26 @@ def toy(place):
     return home
 
 
-def dev(home, *arguments, path=None, unprivileged=False, **environment):
+def clean(path=SYSTEM, **environment):
+    """The environment without the compiler and the Python environment that the calling ./dev chose."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("CXX", "CC", "VIRTUAL_ENV")}
+    return {**kept, "PATH": str(path), **environment}
+
+
+def dev(home, *arguments, path=SYSTEM, unprivileged=False, **environment):
     """Runs ./dev; with what it printed, its exit code and its seconds."""
-    env = {**os.environ, **environment}
-    env.pop("CXX", None)
-    env["PATH"] = str(path) if path else os.pathsep.join(p for p in env["PATH"].split(os.pathsep) if "venv" not in p)
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if unprivileged and os.geteuid() == 0 else {}
     began = time.monotonic()
-    result = subprocess.run([home / "dev", *arguments], capture_output=True, text=True, env=env, **user)
+    result = subprocess.run([home / "dev", *arguments], capture_output=True, text=True, env=clean(path, **environment), **user)
     result.seconds = time.monotonic() - began
     return result
 
 
 def need_toy_tools():
-    for tool in ("cmake", "ninja"):
-        if not any((pathlib.Path(p) / tool).exists() for p in os.environ["PATH"].split(os.pathsep) if "venv" not in p):
-            pytest.skip(f"{tool} does not come from the system here, so a set-up would ask a registry")
+    """Skips where a set-up would ask a registry for what the system does not have."""
+    for tool in ("python3", "cmake", "ninja"):
+        if not (SYSTEM / tool).exists():
+            pytest.skip(f"there is no {SYSTEM / tool}")
 
 
 def stand_in_venv(toy):
@@ -182,7 +186,7 @@ def test_killed_at_any_moment(toy):
     need_toy_tools()
     for seconds in (0.05, 0.2, 0.5, 1, 2, 3, 4):
         with subprocess.Popen([toy / "dev", "build"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              start_new_session=True) as process:
+                              env=clean(), start_new_session=True) as process:
             time.sleep(seconds)
             os.killpg(process.pid, signal.SIGKILL)
     result = dev(toy, "run", "--version")
@@ -194,12 +198,24 @@ def test_killed_at_any_moment(toy):
 def test_two_at_once(toy):
     need_toy_tools()
     stand_in_venv(toy)
-    both = [subprocess.Popen([toy / "dev", "run", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for _ in range(2)]
+    both = [subprocess.Popen([toy / "dev", "run", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env=clean()) for _ in range(2)]
     printed = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     assert [out for out, _ in printed] == ["x\n", "x\n"]
     assert sum("waiting for another ./dev" in err for _, err in printed) == 1
+
+
+def test_packages_go_into_the_venv_alone(toy, place):
+    """A python3 that refuses to install anything stands in for the system's."""
+    need_toy_tools()
+    path = path_without(place / "bin", r"python3.*|pip.*")
+    stub(path, "python3", 'case "$*" in *"-m pip"*) echo pip >>%s/asked ;; esac; exec %s/python3 "$@"' % (place, SYSTEM))
+    (toy / "tests/requirements.txt").write_text("# one more line\n")
+    result = dev(toy, "setup", path=path)
+    assert result.returncode == 0, result.stderr
+    assert "installing the Python packages of tests/requirements.txt" in result.stderr
+    assert (toy / "build/venv/.tests-requirements.txt").is_file() and not (place / "asked").exists()
 
 
 def test_a_moved_tree_is_made_anew(toy, place):

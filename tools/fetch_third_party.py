@@ -70,7 +70,7 @@ def install(name, sha256, data, folder):
             options = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             archive.extractall(tree, members=safe_members(archive), **options)
         inner = list(tree.iterdir())
-        whole = inner[0] if len(inner) == 1 else tree
+        whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else tree
         (whole / ".sha256").write_text(sha256)
         if (folder / name).exists():
             os.rename(folder / name, pathlib.Path(scratch, "old"))

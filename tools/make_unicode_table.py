@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-# tools/make_unicode_table.py - writes src/model/unicode_table.h: where `tokenizers` and utf8proc know different Unicode.
+# tools/make_unicode_table.py - writes src/model/unicode_table.h: where `tokenizers` and utf8proc differ.
 """Usage: make_unicode_table.py UTF8PROC_FOLDER > src/model/unicode_table.h
 
-Needs `pip install tokenizers==0.23.3` and a C compiler; UTF8PROC_FOLDER is build/third_party/utf8proc. The rules in
-`base_flags` are those of src/model/unicode.cc; tests/model/unicode_test.cc holds the two together, code point by code point.
+Needs `pip install tokenizers==0.23.3` and a C compiler; UTF8PROC_FOLDER is build/third_party/utf8proc. The rules of
+class Base are those of src/model/unicode.cc; tests/model/unicode_test.cc finds every code point where they part.
 """
 import ctypes
 import pathlib
@@ -17,7 +17,7 @@ import unicode_reference as reference
 (CN, LU, LL, LT, LM, LO, MN, MC, ME, ND, NL, NO, PC, PD, PS, PE, PI, PF, PO, SM, SC, SK, SO, ZS, ZL, ZP, CC, CF, CS,
  CO) = range(30)
 
-HEAD = """// src/model/unicode_table.h - where Hugging Face's tables differ from utf8proc's; generated, do not edit.
+HEAD = """// src/model/unicode_table.h - where `tokenizers` and utf8proc differ; generated, do not edit.
 // Made by tools/make_unicode_table.py from tokenizers {tokenizers} and utf8proc {utf8proc} (Unicode {unicode}).
 #pragma once
 
@@ -26,17 +26,19 @@ HEAD = """// src/model/unicode_table.h - where Hugging Face's tables differ from
 
 namespace regard::model::unicode_table {{
 
-/// Code points first..last have these flags (CodePointFlag) and this combining class, whatever utf8proc says.
+/// Code points first..last have these CodePointFlags and this combining class instead.
 struct Properties {{
   char32_t first, last;
   std::uint8_t flags, combining_class;
 }};
 
-/// code_point maps to these, up to the first 0, whatever utf8proc says.
+/// code_point maps to these instead, up to the first 0.
 struct Mapping {{
   char32_t code_point;
   std::array<char32_t, 4> to;
 }};
+
+// clang-format off
 """
 
 
@@ -86,7 +88,7 @@ class Base:
 
 
 def property_differences(base):
-    """[first, last, flags, class] of every run of code points that differ; only what is asked of a code point counts."""
+    """[first, last, flags, class] of every run of code points that differ in what is asked of them."""
     runs = []
     for c in reference.code_points():
         wanted = [reference.flags(c), 0]
@@ -109,14 +111,14 @@ def mapping_differences(wanted, have):
 
 
 def write_table(kind, name, rows):
-    print(f"\ninline constexpr std::array<{kind}, {len(rows)}> {name} = {{{{")
+    print(f"inline constexpr std::array<{kind}, {len(rows)}> {name} = {{{{")
     line = "   "
     for row in rows:
         if len(line) + len(row) > 98:
             print(line)
             line = "   "
         line += " " + row + ","
-    print(line + "\n}};")
+    print(line + "\n}};\n")
 
 
 def main():
@@ -131,7 +133,7 @@ def main():
                                ("kLowercase", reference.lowercased, base.lowercased)):
         write_table("Mapping", name, ["{0x%X, {%s}}" % (c, ", ".join("0x%X" % d for d in to))
                                       for c, to in mapping_differences(wanted, have)])
-    print("\n}  // namespace regard::model::unicode_table")
+    print("// clang-format on\n\n}  // namespace regard::model::unicode_table")
 
 
 if __name__ == "__main__":

@@ -48,11 +48,11 @@ struct AttentionOptions {
 /// query (B, H, N, D), key (B, G, M, D), value (B, G, M, E), out (B, H, N, E), lse (B, H, N):
 /// float32, any strides. Extra memory does not grow with N * M. A query that sees no key gets out =
 /// 0 and lse = -inf. A masked key is skipped, not multiplied by 0: NaN or Inf in it, or beyond
-/// kv_lens, changes no bit. A NaN or Inf in a visible key or value, or in a query, makes NaN or Inf
-/// in the rows that see it and in no other. out and lse must not overlap each other or an input.
-/// The same inputs give the same bits for every number of threads, batch composition, stride and
-/// alignment (docs/numerics.md). Throws std::invalid_argument naming the argument, what came and
-/// what was wanted. Thread safe.
+/// kv_lens, changes no bit. A NaN in a query, or in a key or value that it sees, makes its row
+/// NaN; an Inf there follows IEEE arithmetic (a score of -inf is a weight of 0); no other row
+/// changes. out and lse must not overlap each other or an input. The same inputs give the same bits
+/// for every number of threads, batch composition, stride and alignment (docs/numerics.md). Throws
+/// std::invalid_argument naming the argument, what came and what was wanted. Thread safe.
 ///
 /// Source: Milakov and Gimelshein 2018 (online softmax), Dao et al. 2022 (tiling), with chunk
 /// states merged in a fixed tree instead of a running rescale.

@@ -12,7 +12,8 @@ namespace regard {
 namespace {
 
 std::vector<std::int64_t> slots_of(const std::string& what, std::span<const std::int64_t> indices) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 24;  // the table of slots grows with the largest
+  constexpr std::int64_t kMost = std::int64_t{1}
+                                 << 24;  // the table of slots grows with the largest
   std::vector<std::int64_t> slots;
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const std::string name = what + "[" + std::to_string(i) + "]";

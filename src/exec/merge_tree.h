@@ -57,8 +57,8 @@ class MergeTree {
     while (next_chunk_ < chunk) enter(k, rows, false);
   }
 
-  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An empty one leaves fresh() alone:
-  /// the state to be pushed after it is already there.
+  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An
+  /// empty one leaves fresh() alone: the state to be pushed after it is already there.
   void enter(const kernels::KernelTable& k, std::int64_t rows, bool full) {
     kernels::State* moving = full ? &fresh() : nullptr;
     std::size_t level = 0;

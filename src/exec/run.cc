@@ -48,7 +48,8 @@ void run(const Setup& setup, const Tensors& tensors, Executor& executor, float* 
 
   const auto compute = [&](std::int64_t task, int worker) {
     const FloatEnvironment environment;
-    // Of few tasks any worker may take any: the executor's index may be beyond the workspaces, the task's is not.
+    // Of few tasks any worker may take any: the executor's index may be beyond the workspaces, the
+    // task's is not.
     const std::int64_t place = workers < executor.num_threads() ? task : worker;
     attend(setup, tensors, block_of(setup, task), workspaces[static_cast<std::size_t>(place)]);
   };

@@ -1,5 +1,4 @@
-// src/model/added_tokens.cc - tokens that are found in text before the model sees it: [SEP] and the
-// like.
+// src/model/added_tokens.cc - tokens found in text before the model sees it: [SEP] and the like.
 #include "model/added_tokens.h"
 
 #include <algorithm>
@@ -64,10 +63,8 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text) const {
     auto [begin, end, token] = match;
     match = next_match(text, end);
     if (token->single_word && touches_word(text, begin, end)) continue;
-    if (token->lstrip)
-      begin = std::max(done, before_whitespace(text, begin, std::min(begin, done)));
+    if (token->lstrip) begin = before_whitespace(text, begin, done);
     if (token->rstrip) end = after_whitespace(text, end);
-    if (begin >= end) continue;  // lies within what the token before it took
     if (done < begin) parts.push_back({done, begin, nullptr});
     parts.push_back({begin, end, token});
     done = end;

@@ -1,5 +1,4 @@
-// src/model/added_tokens.h - tokens that are found in text before the model sees it: [SEP] and the
-// like.
+// src/model/added_tokens.h - tokens found in text before the model sees it: [SEP] and the like.
 #pragma once
 
 #include <array>
@@ -34,13 +33,13 @@ class AddedTokens {
     const AddedToken* token;
   };
 
-  /// patterns[i] is what text has where tokens[i] stands; distinct, not empty.
+  /// patterns[i] is what text has where tokens[i] stands; distinct, not empty. If a token has
+  /// rstrip, none may begin with white space: it would overlap.
   AddedTokens(std::vector<AddedToken> tokens, const std::vector<std::string>& patterns);
 
   bool empty() const { return tokens_.empty(); }
 
-  /// Parts in order. They cover the text, and overlap only where a token is made of white space
-  /// that the one before it took with rstrip.
+  /// Parts in order; together they are the text.
   std::vector<Part> split(std::string_view text) const;
 
  private:

@@ -11,11 +11,14 @@
 #include <stdexcept>
 #include <vector>
 
-
 namespace regard::model {
 
 Json parse_json(std::string_view text, std::string_view name) {
   const std::string where(name);
+  const auto nul = text.find('\0');
+  if (nul != text.npos) {  // the parser would take it for the end
+    throw std::runtime_error(where + ": not JSON: byte " + std::to_string(nul) + " is 0");
+  }
   std::vector<std::set<std::string>> keys;  // of every open object
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     switch (event) {
@@ -45,11 +48,10 @@ Json parse_json(std::string_view text, std::string_view name) {
   try {
     return Json::parse(text, check);
   } catch (const Json::exception& error) {
-    std::string what =
-        error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
     if (const auto end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
-    for (char& c : what) {
-      if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+    for (char& c : what) {  // the message shows what was read last: any bytes
+      if (c < 0x20 || c > 0x7E) c = '?';
     }
     throw std::runtime_error(where + ": not JSON: " + what.substr(0, 200));
   }

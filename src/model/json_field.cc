@@ -1,5 +1,4 @@
-// src/model/json_field.cc - one value of a JSON file from outside, read with its type, its range
-// and its name checked.
+// src/model/json_field.cc - a value of a JSON file from outside: type, range and name checked.
 #include "model/json_field.h"
 
 #include <algorithm>
@@ -11,10 +10,11 @@ namespace {
 
 // Keys that are no identifiers are shown as ["key"].
 std::string key_path(const std::string& parent, const std::string& key) {
+  const auto in_a_name = [](char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
   const bool plain =
-      !key.empty() && key.size() <= 40 && std::all_of(key.begin(), key.end(), [](char c) {
-        return c == '_' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-      });
+      !key.empty() && key.size() <= 40 && std::all_of(key.begin(), key.end(), in_a_name);
   if (!plain) return parent + "[" + in_quotes(key) + "]";
   return parent.empty() ? key : parent + "." + key;
 }

@@ -1,5 +1,4 @@
-// src/model/json_field.h - one value of a JSON file from outside, read with its type, its range and
-// its name checked.
+// src/model/json_field.h - a value of a JSON file from outside: type, range and name checked.
 #pragma once
 
 #include <cstdint>

@@ -36,9 +36,9 @@ PieceTable::PieceTable(std::vector<Entry> entries) {
 }
 
 std::optional<PieceTable::Match> PieceTable::longest_prefix(std::string_view text) const {
-  // With p the last piece that is not above the text, whatever begins the text begins p as well: it is p or one of p's
-  // parents, and the first of them that fits is the longest.
-  // The heads settle most of the search without touching the strings: 42 % fewer instructions.
+  // With p the last piece that is not above the text, whatever begins the text begins p as well: it
+  // is p or one of p's parents, and the first of them that fits is the longest. The heads settle
+  // most of the search without touching the strings: 42 % fewer instructions.
   const auto [first, last] = std::equal_range(heads_.begin(), heads_.end(), head_of(text));
   const auto after = std::upper_bound(
       rows_.begin() + (first - heads_.begin()), rows_.begin() + (last - heads_.begin()), text,

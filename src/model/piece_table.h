@@ -38,7 +38,8 @@ class PieceTable {
     std::int32_t parent;  // the longest other piece that begins this one, or -1
   };
   std::vector<Row> rows_;
-  std::vector<std::uint64_t> heads_;  // the first 8 bytes of each, as a number that sorts as they do
+  std::vector<std::uint64_t>
+      heads_;  // the first 8 bytes of each, as a number that sorts as they do
 };
 
 }  // namespace regard::model

@@ -1,4 +1,4 @@
-// src/model/tokenizer.cc - text to token ids: added tokens, normaliser, pre-tokeniser, WordPiece, post-processor.
+// src/model/tokenizer.cc - text to token ids: the parts of a tokenizer, one after the other.
 #include "regard/model/tokenizer.h"
 
 #include <algorithm>
@@ -13,15 +13,16 @@
 namespace regard::model {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = 64 << 20;  // the largest WordPiece vocabularies need 20 MB
-// Text is normalised in chunks that begin with a blank, across which no step looks: memory stays small, and most chunks
-// are ASCII, which is faster.
+constexpr std::uint64_t kMaxFileBytes = 32 << 20;  // 500,000 pieces need half of it
+// Text is normalised in chunks that begin with a blank, across which no step looks: memory stays
+// small, and most chunks are ASCII, which is faster.
 constexpr std::size_t kChunkBytes = 256;
 
 // One text on its way to tokens.
 class Encoder {
  public:
-  Encoder(const TokenizerParts& parts, std::vector<Token>& tokens) : parts_(parts), tokens_(tokens) {}
+  Encoder(const TokenizerParts& parts, std::vector<Token>& tokens)
+      : parts_(parts), tokens_(tokens) {}
 
   void add_special(const std::vector<Piece>& pieces) {
     for (const Piece& piece : pieces) tokens_.push_back({piece.id, piece.text, 0, 0, true, -1});

@@ -1,5 +1,4 @@
-// src/model/tokenizer_json.cc - Hugging Face's tokenizer.json to the parts of a tokenizer, every
-// field distrusted.
+// src/model/tokenizer_json.cc - tokenizer.json to the parts of a tokenizer, every field distrusted.
 #include "model/tokenizer_json.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// src/model/tokenizer_json.h - Hugging Face's tokenizer.json to the parts of a tokenizer, every
-// field distrusted.
+// src/model/tokenizer_json.h - tokenizer.json to the parts of a tokenizer, every field distrusted.
 #pragma once
 
 #include <string_view>

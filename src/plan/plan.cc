@@ -22,7 +22,8 @@ std::vector<std::int64_t> lengths(const AttentionShape& shape, const AttentionOp
 Plan::Impl::Impl(const AttentionShape& shape, const AttentionOptions& options)
     : masks(options.mask, options.q_offset.value_or(0)),
       setup{.shape = shape,
-            .scale = options.scale.value_or(static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)))),
+            .scale = options.scale.value_or(
+                static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)))),
             .kv_lens = lengths(shape, options),
             .masks = &masks,
             .kernels = &plan::active_table()},

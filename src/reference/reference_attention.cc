@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "reference/bound.h"
+#include "regard/plan.h"
 
 namespace regard {
 namespace {
@@ -108,10 +111,30 @@ void finish_row(const RowInput& in, std::int64_t kv_len, Row& row, std::size_t i
   result.lse_bound[index] = bound::lse_error(lse, std::log(row.sum), error);
 }
 
+void expect_shape(const char* name, const std::array<std::int64_t, 4>& came,
+                  const std::array<std::int64_t, 4>& wanted) {
+  for (std::size_t i = 0; i < came.size(); ++i) {
+    if (came[i] == wanted[i]) continue;
+    throw std::invalid_argument("reference_attention: " + std::string(name) + ".shape[" +
+                                std::to_string(i) + "] is " + std::to_string(came[i]) +
+                                ", expected " + std::to_string(wanted[i]));
+  }
+}
+
+// What attention() refuses is refused here: a plan knows the rules for extents and options.
+void check(const TensorView<const float, 4>& query, const TensorView<const float, 4>& key,
+           const TensorView<const float, 4>& value, const AttentionOptions& options) {
+  const auto [batch, heads, q_len, head_dim] = query.shape;
+  const std::int64_t kv_heads = key.shape[1], kv_len = key.shape[2], value_dim = value.shape[3];
+  const Plan plan({batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim}, options);
+  expect_shape("key", key.shape, {batch, kv_heads, kv_len, head_dim});
+  expect_shape("value", value.shape, {batch, kv_heads, kv_len, value_dim});
+}
+
 // The default scale is the float32 number nearest to 1 / sqrt(head_dim).
 double effective_scale(const AttentionOptions& options, std::int64_t head_dim) {
   if (options.scale) return static_cast<double>(*options.scale);
-  const double exact = 1.0 / std::sqrt(static_cast<double>(std::max<std::int64_t>(head_dim, 1)));
+  const double exact = 1.0 / std::sqrt(static_cast<double>(head_dim));
   return static_cast<double>(static_cast<float>(exact));
 }
 
@@ -121,13 +144,14 @@ ReferenceResult reference_attention(TensorView<const float, 4> query,
                                     TensorView<const float, 4> key,
                                     TensorView<const float, 4> value,
                                     const AttentionOptions& options) {
+  check(query, key, value, options);
   const auto [batch, heads, q_len, head_dim] = query.shape;
   const std::int64_t value_dim = value.shape[3];
   const std::size_t rows = static_cast<std::size_t>(batch * heads * q_len);
   const std::size_t elements = rows * static_cast<std::size_t>(value_dim);
   ReferenceResult result{std::vector<double>(elements), std::vector<double>(elements),
                          std::vector<double>(rows), std::vector<double>(rows)};
-  const std::int64_t group = key.shape[1] > 0 ? heads / key.shape[1] : 1;
+  const std::int64_t group = heads / key.shape[1];
   Row row;
   std::size_t index = 0;
   for (std::int64_t b = 0; b < batch; ++b) {

@@ -1,6 +1,7 @@
 // tests/api/determinism_test.cc - the determinism contract, bit by bit (docs/numerics.md).
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -198,6 +199,23 @@ TEST(Determinism, D7AnyStrides) {
         relayout(rng, p);
         EXPECT_TRUE(equal(run_attention(p), first)) << p.describe();
       }
+    }
+  }
+}
+
+// Tables with FMA agree with each other, and those without among themselves: lanes are virtual.
+// Aimed at as D9.
+TEST(Determinism, D9TablesOfOneKind) {
+  for (const std::uint64_t seed : trial_seeds(150)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const Problem p = random_problem(rng, 200'000);
+    std::map<bool, Result> first;  // by whether the table has FMA
+    REGARD_FOR_EACH_ISA(isa) {
+      const bool has_fma = isa.starts_with("AVX") || isa.starts_with("NEON");
+      const Result result = run_attention(p);
+      const auto [other, is_first] = first.emplace(has_fma, result);
+      EXPECT_TRUE(is_first || equal(result, other->second)) << p.describe();
     }
   }
 }

@@ -1,4 +1,5 @@
-// tests/api/errors_test.cc - every argument that the engine refuses, and the words it refuses it with.
+// tests/api/errors_test.cc - every argument that the engine refuses, and the words it refuses it
+// with.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,7 +31,7 @@ std::string plan_refusal(const AttentionShape& shape, const AttentionOptions& op
 const AttentionShape kShape{2, 6, 3, 4, 5, 8, 9};
 
 TEST(Errors, PlanExtents) {
-  const auto with = [](std::int64_t AttentionShape::*extent, std::int64_t n) {
+  const auto with = [](std::int64_t AttentionShape::* extent, std::int64_t n) {
     AttentionShape shape = kShape;
     shape.*extent = n;
     return plan_refusal(shape);
@@ -110,7 +111,8 @@ struct Views {
 };
 
 TEST(Errors, EveryExtentOfEveryView) {
-  const auto expect = [](TensorView<float, 4> Views::*view, std::size_t axis, const char* message) {
+  const auto expect = [](TensorView<float, 4> Views::* view, std::size_t axis,
+                         const char* message) {
     Views views;
     ++(views.*view).shape[axis];
     EXPECT_EQ(views.run(), message);
@@ -146,7 +148,8 @@ TEST(Errors, ViewsOfNothing) {
   for (const auto view : {&Views::query, &Views::key, &Views::value, &Views::out}) {
     Views views;
     (views.*view).data = nullptr;
-    EXPECT_NE(views.run().find(".data is null, expected a pointer to its elements"), std::string::npos)
+    EXPECT_NE(views.run().find(".data is null, expected a pointer to its elements"),
+              std::string::npos)
         << views.run();
   }
   Views views;
@@ -178,7 +181,8 @@ TEST(Errors, WeightsProbe) {
   std::vector<float> memory(100);
   const auto with = [&](std::int64_t batch, std::vector<std::int64_t> heads,
                         std::vector<std::int64_t> queries, std::array<std::int64_t, 3> shape) {
-    return refusal([&] { const WeightsProbe probe(batch, heads, queries, {memory.data(), shape}); });
+    return refusal(
+        [&] { const WeightsProbe probe(batch, heads, queries, {memory.data(), shape}); });
   };
   EXPECT_EQ(with(0, {0, 2}, {1}, {2, 1, 5}), "nothing thrown");
   EXPECT_NE(with(-1, {0}, {1}, {1, 1, 5}).find("WeightsProbe: batch is -1, expected 0.."),

@@ -1,4 +1,5 @@
-// tests/api/linear_test.cc - the linear layer against double, within the bound of a dot product, and its bits.
+// tests/api/linear_test.cc - the linear layer against double, within the bound of a dot product,
+// and its bits.
 #include "regard/linear.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +26,8 @@ Tensor<2> random_matrix(Rng& rng, std::int64_t rows, std::int64_t columns) {
   return matrix;
 }
 
-// y = fl(chain of K products + bias): K + 1 roundings at most, whether the chain starts at 0 or at the bias.
+// y = fl(chain of K products + bias): K + 1 roundings at most, whether the chain starts at 0 or at
+// the bias.
 void expect_within_bound(const Tensor<2>& x, const Tensor<2>& w, std::span<const float> bias,
                          const Tensor<2>& y) {
   const double nu = static_cast<double>(w.view().shape[1] + 1) * 0x1p-24;
@@ -48,7 +50,8 @@ TEST(Linear, WithinTheBoundOfADotProduct) {
   for (const std::uint64_t seed : trial_seeds(150)) {
     REGARD_TRIAL(seed);
     Rng rng(seed);
-    const std::int64_t rows = rng.integer(0, 130), in = rng.integer(1, 300), out = rng.integer(1, 150);
+    const std::int64_t rows = rng.integer(0, 130), in = rng.integer(1, 300),
+                       out = rng.integer(1, 150);
     const Tensor<2> x = random_matrix(rng, rows, in), w = random_matrix(rng, out, in);
     std::vector<float> bias;
     if (rng.chance(0.5)) {

@@ -50,8 +50,9 @@ std::int64_t peak_resident() {
   return -1;
 }
 
-// What run() adds to the peak, or -1. Heads share one query, key and value, so that inputs are small beside the limit;
-// documents of 512 tokens keep the arithmetic short, while every pair of blocks is planned.
+// What run() adds to the peak, or -1. Heads share one query, key and value, so that inputs are
+// small beside the limit; documents of 512 tokens keep the arithmetic short, while every pair of
+// blocks is planned.
 std::int64_t growth_of_a_run() {
   std::vector<float> input(static_cast<std::size_t>(kLength * kDim), 0.5F);
   std::vector<float> out(static_cast<std::size_t>(kHeads * kLength * kDim), 1.0F);
@@ -70,7 +71,8 @@ std::int64_t growth_of_a_run() {
   return before < 0 || out.front() != 0.5F || out.back() != 0.5F ? -1 : after - before;
 }
 
-// In a process of its own, because the peak of this one has a history. The pool is made after the fork.
+// In a process of its own, because the peak of this one has a history. The pool is made after the
+// fork.
 TEST(Memory, MeasuredPeakOfALongRun) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

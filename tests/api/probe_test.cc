@@ -1,4 +1,5 @@
-// tests/api/probe_test.cc - a probe sees the weights that the output was made of, and changes nothing.
+// tests/api/probe_test.cc - a probe sees the weights that the output was made of, and changes
+// nothing.
 #include "regard/probe.h"
 
 #include <gtest/gtest.h>
@@ -30,17 +31,30 @@ Result run_probed(const Problem& p, Probe& probe) {
   return result;
 }
 
-// The exact weights with their bounds: attention to the identity matrix, whose output is the weights.
+// The exact weights with their bounds: attention to the identity matrix, whose output is the
+// weights; 512 columns of it at a time, because that is the largest value_dim.
 ReferenceResult exact_weights(const Problem& p) {
-  Problem identity = p;
-  const std::int64_t n = p.shape.kv_len;
-  identity.value = Tensor<4>({p.shape.batch, p.shape.num_kv_heads, n, n});
-  std::int64_t i = 0;
-  identity.value.for_each([&](float& x) {
-    x = i / n % n == i % n ? 1.0F : 0.0F;
-    ++i;
-  });
-  return run_reference(identity);
+  const std::int64_t n = p.shape.kv_len, rows = p.shape.batch * p.shape.num_heads * p.shape.q_len;
+  ReferenceResult all;
+  all.out.resize(static_cast<std::size_t>(rows * n));
+  all.out_bound.resize(all.out.size());
+  for (std::int64_t first = 0; first < n; first += 512) {
+    const std::int64_t columns = std::min<std::int64_t>(512, n - first);
+    Problem identity = p;
+    identity.value = Tensor<4>({p.shape.batch, p.shape.num_kv_heads, n, columns});
+    std::int64_t at = 0;
+    identity.value.for_each([&](float& x) {
+      x = at / columns % n == first + at % columns ? 1.0F : 0.0F;
+      ++at;
+    });
+    const ReferenceResult some = run_reference(identity);
+    for (std::int64_t i = 0; i < rows * columns; ++i) {
+      const auto to = static_cast<std::size_t>(i / columns * n + first + i % columns);
+      all.out[to] = some.out[static_cast<std::size_t>(i)];
+      all.out_bound[to] = some.out_bound[static_cast<std::size_t>(i)];
+    }
+  }
+  return all;
 }
 
 Problem probed_problem(Rng& rng) {
@@ -83,10 +97,12 @@ TEST(WeightsProbe, SeesTheWeightsThatRan) {
           for (std::int64_t j = 0; j < s.kv_len; ++j) {
             const double w = static_cast<double>(weights.view()(h, i, j));
             sum += w;
-            sum_bound += exact.out_bound[first + static_cast<std::size_t>((h * s.q_len + i) * s.kv_len + j)];
+            sum_bound +=
+                exact.out_bound[first + static_cast<std::size_t>((h * s.q_len + i) * s.kv_len + j)];
             if (w == 0) continue;
             for (std::size_t e = 0; e < out.size(); ++e) {
-              out[e] += w * static_cast<double>(p.value.view()(b, h / (s.num_heads / s.num_kv_heads), j, e));
+              out[e] += w * static_cast<double>(
+                                p.value.view()(b, h / (s.num_heads / s.num_kv_heads), j, e));
             }
           }
           const std::size_t row = static_cast<std::size_t>((b * s.num_heads + h) * s.q_len + i);
@@ -124,7 +140,8 @@ TEST(WeightsProbe, OnlyWhatWasAskedFor) {
   }
 }
 
-// Another sequence of the batch, heads and rows that do not exist: nothing to see, nothing to break.
+// Another sequence of the batch, heads and rows that do not exist: nothing to see, nothing to
+// break.
 TEST(WeightsProbe, OfWhatDoesNotExistStaysZero) {
   Rng rng(3);
   const Problem p = make_problem(rng, {1, 2, 2, 5, 40, 8, 8});
@@ -160,7 +177,8 @@ TEST(WeightsProbe, OfAnotherLength) {
   }
 }
 
-// Counts what the protocol promises: tiles of a row ascend, come before finished(), hold a key that the rows see.
+// Counts what the protocol promises: tiles of a row ascend, come before finished(), hold a key that
+// the rows see.
 class ProtocolProbe final : public Probe {
  public:
   explicit ProtocolProbe(const Problem& problem) : problem_(problem) {}
@@ -173,8 +191,8 @@ class ProtocolProbe final : public Probe {
       in_order_ &= !row.finished && t.kv_begin >= row.next_key;
       row.next_key = t.kv_begin + t.num_keys;
       for (std::int64_t j = 0; j < t.num_keys; ++j) {
-        const bool visible = problem_.mask.mask.allows(
-            problem_.q_offset.value_or(0) + t.query(r), t.kv_begin + j);
+        const bool visible =
+            problem_.mask.mask.allows(problem_.q_offset.value_or(0) + t.query(r), t.kv_begin + j);
         seen |= visible;
         weights_right_ &= visible || t.weights[r * t.stride + j] == 0.0F;
       }

@@ -1,4 +1,5 @@
-// tests/compile_fail/mask_and_and.cc - && between masks must not compile; with REGARD_CONTROL it is & and must.
+// tests/compile_fail/mask_and_and.cc - && between masks must not compile; with REGARD_CONTROL it is
+// & and must.
 #include "regard/mask.h"
 
 int main() {
@@ -8,6 +9,6 @@ int main() {
   const auto both = a & b;
   return both.allows(0, 1);
 #else
-  a && b;
+  a&& b;
 #endif
 }

@@ -1,4 +1,5 @@
-// tests/compile_fail/mask_or_or.cc - || between masks must not compile; with REGARD_CONTROL it is | and must.
+// tests/compile_fail/mask_or_or.cc - || between masks must not compile; with REGARD_CONTROL it is |
+// and must.
 #include "regard/any_mask.h"
 
 int main() {

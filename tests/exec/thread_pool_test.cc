@@ -15,7 +15,8 @@
 namespace regard::test {
 namespace {
 
-// Runs n tasks; every one must run once, with a worker index in range that no other task has at the same time.
+// Runs n tasks; every one must run once, with a worker index in range that no other task has at the
+// same time.
 void expect_keeps_promises(Executor& executor, std::int64_t num_tasks) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(num_tasks));
   std::vector<std::atomic<int>> busy(static_cast<std::size_t>(executor.num_threads()));
@@ -89,9 +90,8 @@ TEST(Executors, BusyPoolServesTheSecondCallerSerially) {
 TEST(Executors, TaskMayUseItsOwnPool) {
   const std::unique_ptr<Executor> pool = make_thread_pool(3);
   std::atomic<int> inner{0};
-  pool->parallel_for(4, [&](std::int64_t, int) {
-    pool->parallel_for(5, [&](std::int64_t, int) { ++inner; });
-  });
+  pool->parallel_for(
+      4, [&](std::int64_t, int) { pool->parallel_for(5, [&](std::int64_t, int) { ++inner; }); });
   EXPECT_EQ(inner, 20);
 }
 

@@ -2,7 +2,7 @@
 # tests/golden/make_tokenizer_golden.py - writes tokenizer/golden_*.json: what `tokenizers` makes of the test texts.
 """Usage: make_tokenizer_golden.py MINILM_TOKENIZER_JSON SHARED_DATA_FOLDER
 
-Needs `pip install tokenizers==0.23.3`. A token is "id begin end word": bytes of the text; word is -1 for special tokens.
+Needs `pip install tokenizers==0.23.3`. A token is "id begin end word": bytes of the text; special tokens have word -1.
 Texts with more than 150 tokens, corpora and variants have "count digest" instead. A variant is tiny.json after a JSON
 merge patch.
 """

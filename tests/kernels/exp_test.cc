@@ -1,4 +1,5 @@
-// tests/kernels/exp_test.cc - the engine's exp against double, for every float of its domain, on every table.
+// tests/kernels/exp_test.cc - the engine's exp against double, for every float of its domain, on
+// every table.
 #include <gtest/gtest.h>
 
 #include <bit>

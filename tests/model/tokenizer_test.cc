@@ -1,4 +1,4 @@
-// tests/model/tokenizer_test.cc - ids, byte offsets and words against golden files of the tokenizers library.
+// tests/model/tokenizer_test.cc - ids, byte offsets and words against golden files.
 #include "regard/model/tokenizer.h"
 
 #include <gtest/gtest.h>
@@ -88,8 +88,8 @@ fs::path shared_data() {
 std::optional<fs::path> find_minilm() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const fs::path cached = cache != nullptr && *cache != '\0' ? fs::path(cache)
-                                                            : fs::path(home ? home : "") / ".cache";
+  const fs::path cached =
+      cache != nullptr && *cache != '\0' ? fs::path(cache) : fs::path(home ? home : "") / ".cache";
   for (const fs::path& folder :
        {shared_data() / "tokenizers/minilm", cached / "regard/models/minilm"}) {
     if (fs::is_regular_file(folder / "tokenizer.json")) return folder / "tokenizer.json";

@@ -1,4 +1,4 @@
-// tests/model/unicode_test.cc - every code point against what the tokenizers library does with it; UTF-8.
+// tests/model/unicode_test.cc - every code point against what `tokenizers` does with it; UTF-8.
 #include "model/unicode.h"
 
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kLow = -5, kHigh = 140;  // positions; documents cover [0, 100)
 
 template <class A, class B>
-concept HasAndAnd = requires(A a, B b) { a && b; };
+concept HasAndAnd = requires(A a, B b) { a&& b; };
 template <class A, class B>
 concept HasOrOr = requires(A a, B b) { a || b; };
 static_assert(!HasAndAnd<CausalMask, DocumentMask> && !HasAndAnd<AnyMask, FullMask>);
@@ -121,7 +121,8 @@ TEST(Masks, DefinitionsOfTheSimpleOnes) {
   EXPECT_FALSE(m.allows(-1, -1) || m.allows(4, 4) || m.allows(0, 4) || m.allows(-1, 0));
 }
 
-// What pays: tiles that are certain must be called so, or nothing is skipped and everything is masked.
+// What pays: tiles that are certain must be called so, or nothing is skipped and everything is
+// masked.
 TEST(Masks, CertainTilesAreCalledCertain) {
   EXPECT_EQ(CausalMask{}.classify({0, 48, 48, 112}), TileKind::kEmpty);
   EXPECT_EQ(CausalMask{}.classify({63, 90, 0, 64}), TileKind::kFull);

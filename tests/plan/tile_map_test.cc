@@ -1,4 +1,5 @@
-// tests/plan/tile_map_test.cc - the plan computes exactly the tiles that some query sees, and masks only where it must.
+// tests/plan/tile_map_test.cc - the plan computes exactly the tiles that some query sees, and masks
+// only where it must.
 #include "plan/tile_map.h"
 
 #include <gtest/gtest.h>
@@ -11,14 +12,15 @@
 namespace regard::test {
 namespace {
 
-// Counts by asking allows() for every pair: a strip is kStripRows rows (query * heads of the group + head), a tile
-// kTileKeys keys.
+// Counts by asking allows() for every pair: a strip is kStripRows rows (query * heads of the group
+// + head), a tile kTileKeys keys.
 TileCounts brute_force(const Problem& p) {
   TileCounts counts;
   const auto& s = p.shape;
   const std::int64_t group = s.num_heads / s.num_kv_heads, rows = s.q_len * group;
   for (std::int64_t b = 0; b < s.batch; ++b) {
-    const std::int64_t kv_len = p.kv_lens.empty() ? s.kv_len : p.kv_lens[static_cast<std::size_t>(b)];
+    const std::int64_t kv_len =
+        p.kv_lens.empty() ? s.kv_len : p.kv_lens[static_cast<std::size_t>(b)];
     for (std::int64_t row = 0; row < rows; row += exec::kStripRows) {
       for (std::int64_t kv = 0; kv < kv_len; kv += exec::kTileKeys) {
         bool any = false, every = true;

@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "support/problem.h"
@@ -104,6 +106,29 @@ TEST(Reference, NotANumberStaysInItsRow) {
   EXPECT_EQ(r.out[0], 1.0);
   EXPECT_TRUE(std::isnan(r.out[1]) && std::isnan(r.out[2]));
   EXPECT_EQ(r.out_bound[1], kInfinity);
+}
+
+TEST(Reference, RefusesWhatAttentionRefuses) {
+  std::vector<float> memory(100);
+  const TensorView<const float, 4> query(memory.data(), {1, 2, 3, 4}),
+      key(memory.data(), {1, 1, 5, 4});
+  const auto refusal = [&](TensorView<const float, 4> k, std::array<std::int64_t, 4> value,
+                           const AttentionOptions& options) -> std::string {
+    try {
+      reference_attention(query, k, {memory.data(), value}, options);
+    } catch (const std::invalid_argument& e) {
+      return e.what();
+    }
+    return "nothing thrown";
+  };
+  EXPECT_EQ(refusal(key, {1, 1, 5, 2}, {}), "nothing thrown");
+  EXPECT_EQ(refusal(key, {1, 1, 6, 2}, {}), "reference_attention: value.shape[2] is 6, expected 5");
+  EXPECT_EQ(refusal({memory.data(), {1, 1, 5, 3}}, {1, 1, 5, 2}, {}),
+            "reference_attention: key.shape[3] is 3, expected 4");
+  const std::vector<std::int64_t> kv_lens{6};
+  AttentionOptions options;
+  options.kv_lens = kv_lens;
+  EXPECT_EQ(refusal(key, {1, 1, 5, 2}, options), "attention: kv_lens[0] is 6, expected 0..5");
 }
 
 TEST(Reference, ShiftedValuesShiftTheResult) {

@@ -1,4 +1,4 @@
-// tests/support/golden_digest.h - a digest that golden files can hold instead of long lists of numbers.
+// tests/support/golden_digest.h - what golden files hold instead of long lists of numbers.
 #pragma once
 
 #include <cstdint>
