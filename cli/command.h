@@ -13,8 +13,8 @@
 
 namespace regard::cli {
 
-/// The command line is wrong: exit status 2. Every other exception: 1. what() is one line that names the thing, what
-/// came, what was wanted and what to do.
+/// The command line is wrong: exit status 2. Every other exception: 1. what() is one line that
+/// names the thing, what came, what was wanted and what to do.
 class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -28,7 +28,8 @@ std::span<const Verb> verbs();
 void look(std::span<const char* const> arguments);    // cli/look.cc
 void models(std::span<const char* const> arguments);  // cli/models.cc
 
-/// Fills app's options. False when it was asked for help, which has then been printed. Throws UsageError.
+/// Fills app's options. False when it was asked for help, which has then been printed. Throws
+/// UsageError.
 bool parse(CLI::App& app, std::span<const char* const> arguments);
 
 /// A whole number from an option's text. Throws UsageError that names the option and the range.

@@ -1,4 +1,4 @@
-// cli/look.cc - regard look: one text through one model, its attention to every sink that was asked for.
+// cli/look.cc - regard look: one text through one model, its attention to whoever asked for it.
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -22,7 +22,8 @@
 namespace regard::cli {
 namespace {
 
-/// Cuts to max_positions tokens, the special ones that the tokenizer put at the end kept. Whether it cut.
+/// Cuts to max_positions tokens, the special ones that the tokenizer put at the end kept. Whether
+/// it cut.
 bool fit(std::vector<model::Token>& tokens, std::int64_t max_positions, bool truncate) {
   const auto limit = static_cast<std::size_t>(max_positions);
   if (tokens.size() <= limit) return false;
@@ -66,6 +67,7 @@ void run(const model::Bert& bert, const LookHeader& header, Executor& executor,
          const std::vector<std::unique_ptr<LookSink>>& sinks) {
   const auto length = static_cast<std::int64_t>(header.tokens.size());
   std::vector<std::int32_t> ids;
+  ids.reserve(header.tokens.size());
   for (const model::Token& token : header.tokens) ids.push_back(token.id);
   std::vector<std::int64_t> queries(header.tokens.size());
   std::iota(queries.begin(), queries.end(), 0);
@@ -99,7 +101,8 @@ LookHeader describe(const model::FoundModel& found, const model::BertConfig& con
                   .num_heads = config.num_heads,
                   .num_kv_heads = config.num_heads,
                   .head_dim = config.head_dim()};
-  header.engine = {.version = REGARD_VERSION, .isa = active_isa(), .dtype = "float32", .threads = 1};
+  header.engine = {
+      .version = REGARD_VERSION, .isa = active_isa(), .dtype = "float32", .threads = 1};
   return header;
 }
 
@@ -108,8 +111,9 @@ void use_isa(const std::string& name) {
   if (!name.empty() && std::ranges::find(isas, name) == isas.end()) {
     std::string list;
     for (const std::string& isa : isas) list += (list.empty() ? "" : ", ") + isa;
-    throw UsageError("--isa is \"" + printable(name) + "\", but this machine's instruction sets are " +
-                     list + did_you_mean(name, isas));
+    throw UsageError("--isa is \"" + printable(name) +
+                     "\", but this machine's instruction sets are " + list +
+                     did_you_mean(name, isas));
   }
   force_isa(name);
 }
@@ -136,8 +140,7 @@ std::vector<std::unique_ptr<LookSink>> make_sinks(const LookOptions& options,
   const auto add_json = [&] { sinks.push_back(std::make_unique<LookJson>(options.json)); };
   if (!options.json.empty() && options.json != "-") add_json();
   if (!options.html.empty()) {
-    sinks.push_back(
-        std::make_unique<HtmlFile>(options.html, page_start(header, options.question)));
+    sinks.push_back(std::make_unique<HtmlFile>(options.html, page_start(header, options.question)));
   }
   if (options.json == "-") add_json();
   if (!options.writes_standard_output()) {

@@ -1,4 +1,4 @@
-// cli/look_json.cc - regard look --json: schema regard.look/1 (docs/look.schema.json), written as the model runs.
+// cli/look_json.cc - regard look --json: schema regard.look/1, written as the model runs.
 #include "cli/look_json.h"
 
 #include <charconv>

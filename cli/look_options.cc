@@ -43,8 +43,9 @@ void add_options(CLI::App& app, LookOptions& options, std::string& threads) {
   add("TEXT", options.text, "", "The text; - reads standard input")->required();
   add("--model", options.model, "MODEL", "A name of regard models, or a folder")
       ->capture_default_str();
-  for (auto [name, numbers, what] : {std::tuple{"--layer", &options.layers, "Only these layers: 3 or 0,5"},
-                                     std::tuple{"--head", &options.heads, "Only these heads: 7 or 0,7"}}) {
+  for (auto [name, numbers, what] :
+       {std::tuple{"--layer", &options.layers, "Only these layers: 3 or 0,5"},
+        std::tuple{"--head", &options.heads, "Only these heads: 7 or 0,7"}}) {
     add(name, *numbers, "N", what)->delimiter(',')->allow_extra_args(false);
   }
   add("--focus", options.question.focus, "WORD", "Only what this word attends to");
@@ -66,7 +67,8 @@ std::string read_standard_input() {
   for (;;) {
     const ssize_t size = ::read(STDIN_FILENO, buffer, sizeof buffer);
     if (size < 0 && errno == EINTR) continue;
-    if (size < 0) throw std::runtime_error(std::string("cannot read standard input: ") + std::strerror(errno));
+    if (size < 0)
+      throw std::runtime_error(std::string("cannot read standard input: ") + std::strerror(errno));
     if (size == 0) break;
     text.append(buffer, static_cast<std::size_t>(size));
     if (text.size() > kMostTextBytes) {
@@ -87,10 +89,13 @@ void check(const LookOptions& options) {
                      (has_from ? "--to" : "--from") + ": the head that links two words most");
   }
   if (!options.json.empty() && options.json == options.html) {
-    throw UsageError("--json and --html both write " + printable(options.json) + ", choose two files");
+    throw UsageError("--json and --html both write " + printable(options.json) +
+                     ", choose two files");
   }
   if (options.writes_standard_output() && !(question.focus + question.from).empty()) {
-    throw UsageError("--focus, --from and --to choose what the text shows, what goes to standard output is no text");
+    throw UsageError(
+        "--focus, --from and --to choose what the text shows, what goes to standard output is no "
+        "text");
   }
   for (const auto* numbers : {&options.layers, &options.heads}) {
     const std::string name = numbers == &options.layers ? "--layer" : "--head";

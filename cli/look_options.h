@@ -22,7 +22,8 @@ struct LookOptions {
   bool writes_standard_output() const { return json == "-" || html == "-"; }
 };
 
-/// The argument itself, or standard input for "-", without its last line end. Throws UsageError for one without words.
+/// The argument itself, or standard input for "-", without its last line end. Throws UsageError for
+/// one without words.
 std::string read_text(const std::string& argument);
 
 }  // namespace regard::cli

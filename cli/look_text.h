@@ -1,7 +1,6 @@
 // cli/look_text.h - regard look for a terminal: which words every word attends to, as bars.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "cli/look_sink.h"
@@ -31,7 +30,7 @@ class LookText final : public LookSink {
   Terminal terminal_;
   TextQuestion question_;
   LookHeader header_;
-  std::optional<WordLinks> links_;
+  WordLinks links_;
   std::size_t focus_ = 0, from_ = 0, to_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// cli/main.cc - the regard command: finds the verb, turns every error into one line and an exit status.
+// cli/main.cc - the regard command: finds the verb, turns every error into one line and a status.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -30,8 +30,9 @@ Weights say where a model looked. They are not an explanation of what it does.
 )";
 
 std::string help() {
-  std::string text = "regard - shows what every word of a text attends to in a pretrained model\n\n"
-                     "Usage: regard VERB [ARGUMENTS]\n\n";
+  std::string text =
+      "regard - shows what every word of a text attends to in a pretrained model\n\n"
+      "Usage: regard VERB [ARGUMENTS]\n\n";
   for (const Verb& verb : verbs()) {
     text += "  " + verb.name + std::string(11 - verb.name.size(), ' ') + verb.summary + "\n";
   }
@@ -47,8 +48,8 @@ std::string version() {
     isas += (isas.empty() ? "" : ", ") + isa + (isa == active_isa() ? " (in use)" : "");
   }
   return "regard " REGARD_VERSION "\ninstruction sets: " + isas +
-         "\nthreads: " + std::to_string(default_num_threads()) + "\nlibraries: " REGARD_LIBRARIES
-         "\nbuilt by: " REGARD_COMPILER "\n";
+         "\nthreads: " + std::to_string(default_num_threads()) +
+         "\nlibraries: " REGARD_LIBRARIES "\nbuilt by: " REGARD_COMPILER "\n";
 }
 
 void run(std::span<const char* const> arguments) {

@@ -81,19 +81,18 @@ void get(const std::string& name) {
     find_model(name);  // says what is wrong with a name that means nothing
     throw std::runtime_error(printable(name) + " is here already, only known models are fetched");
   }
-  model::get_model(name, [](const std::string& line) {
-    std::fprintf(stderr, "%s\n", printable(line).c_str());
-  });
+  model::get_model(
+      name, [](const std::string& line) { std::fprintf(stderr, "%s\n", printable(line).c_str()); });
 }
 
 }  // namespace
 
 void models(std::span<const char* const> arguments) {
   std::string action, name;
-  CLI::App app{"List the models that look can use, or get one.",
-               "regard models"};
+  CLI::App app{"List the models that look can use, or get one.", "regard models"};
   app.footer(kFooter);
-  app.add_option("ACTION", action, "get: fetch a known model by pip, SHA-256 checked")->type_name("");
+  app.add_option("ACTION", action, "get: fetch a known model by pip, SHA-256 checked")
+      ->type_name("");
   app.add_option("NAME", name, "The model to get")->type_name("");
   if (!parse(app, arguments)) return;
   if (action.empty()) return list();

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 16;
 
-// Names of unfinished files, for the signal handler: plain memory, because little else is safe there.
+// Names of unfinished files, for the signal handler: plain memory, because little else is safe
+// there.
 struct Slot {
   volatile std::sig_atomic_t used = 0;
   char path[PATH_MAX] = {};
@@ -68,7 +69,7 @@ Output::~Output() {
 
 void Output::open_target() {
   if (path_.empty()) throw std::runtime_error("an output file has no name, expected a path or -");
-  struct stat status {};
+  struct stat status{};
   const bool exists = ::stat(path_.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode)) fail(EISDIR);
   if (exists && !S_ISREG(status.st_mode)) {
@@ -127,7 +128,8 @@ void Output::flush() {
 
 void Output::commit() {
   flush();
-  if (fd_ == STDOUT_FILENO) return;  // closed by the system at exit, with nothing of ours left in it
+  if (fd_ == STDOUT_FILENO)
+    return;  // closed by the system at exit, with nothing of ours left in it
   // Some file systems report a full disk only here.
   if (!temporary_.empty() && ::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail(errno);
   const int closed = ::close(fd_);
@@ -165,7 +167,7 @@ void prepare_process() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction action {};
+    struct sigaction action{};
     ::sigaction(signal, nullptr, &action);
     if (action.sa_handler == SIG_IGN) continue;  // nohup
     action.sa_handler = remove_unfinished_and_end;

@@ -11,10 +11,11 @@ namespace regard::cli {
 /// Standard output's reader has gone (| head): the command ends quietly.
 struct ClosedPipe {};
 
-/// Where a command writes. "-" is standard output. A file is written under a temporary name beside its target and
-/// renamed by commit(); on an error, an exception or a signal the temporary file is removed and the target stays as it
-/// was. A target that is no regular file (a pipe, /dev/null) is written as it is. Each write, flush and close is
-/// checked: errors are std::runtime_error with the name and the reason, or ClosedPipe. At most 8 at a time.
+/// Where a command writes. "-" is standard output. A file is written under a temporary name beside
+/// its target and renamed by commit(); on an error, an exception or a signal the temporary file is
+/// removed and the target stays as it was. A target that is no regular file (a pipe, /dev/null) is
+/// written as it is. Each write, flush and close is checked: errors are std::runtime_error with the
+/// name and the reason, or ClosedPipe. At most 8 at a time.
 class Output {
  public:
   /// Fails at once when the target cannot be written.
@@ -50,7 +51,7 @@ class OutputStream final : public std::ostream {
 
  private:
   struct Buffer final : std::streambuf {
-    explicit Buffer(Output& output_) : output(output_) {}
+    explicit Buffer(Output& target) : output(target) {}
     int_type overflow(int_type c) override;
     std::streamsize xsputn(const char* text, std::streamsize size) override;
     Output& output;
@@ -58,8 +59,9 @@ class OutputStream final : public std::ostream {
   Buffer buffer_;
 };
 
-/// Once, at the start of main: a closed pipe and a file size limit become errors of write(), an interrupt removes
-/// unfinished files, and no file we open can become standard output because that was closed.
+/// Once, at the start of main: a closed pipe and a file size limit become errors of write(), an
+/// interrupt removes unfinished files, and no file we open can become standard output because that
+/// was closed.
 void prepare_process();
 
 }  // namespace regard::cli

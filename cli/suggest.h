@@ -7,8 +7,9 @@
 
 namespace regard::cli {
 
-/// The candidate with the fewest edits (insert, delete, replace, swap of neighbours; case does not count) from `word`,
-/// the first of equals; "" when even that one is no likely slip: more than a third of the longer name.
+/// The candidate with the fewest edits (insert, delete, replace, swap of neighbours; case does not
+/// count) from `word`, the first of equals; "" when even that one is no likely slip: more than a
+/// third of the longer name.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 /// `; did you mean "bank"?`, or "" when nothing is near.

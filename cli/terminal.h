@@ -16,8 +16,9 @@ struct Terminal {
   std::string_view times() const { return unicode ? "×" : "x"; }
 };
 
-/// Width: COLUMNS, else the terminal's own, else 80. Colour: a terminal, no NO_COLOR, TERM not "dumb". Unicode: the
-/// locale's variables say UTF-8 (they are read, not setlocale: the locale they name need not be installed).
+/// Width: COLUMNS, else the terminal's own, else 80. Colour: a terminal, no NO_COLOR, TERM not
+/// "dumb". Unicode: the locale's variables say UTF-8 (they are read, not setlocale: the locale they
+/// name need not be installed).
 Terminal standard_output();
 
 enum class Style { kPlain, kBold, kDim, kBar };

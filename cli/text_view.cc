@@ -10,13 +10,13 @@
 namespace regard::cli {
 namespace {
 
-constexpr int kPercent = 4;       // columns of "1.2%", "100%" and "<.1%"
+constexpr int kPercent = 4;  // columns of "1.2%", "100%" and "<.1%"
 constexpr int kLongestLabel = 16;
 constexpr int kLeastBar = 4, kMostBar = 16;
 constexpr int kMostCells = 5;
-constexpr int kAside = 8;         // columns of "itself" and of "sinks"
-constexpr std::size_t kLongText = 60;   // words: beyond it a row for each is no picture
-constexpr std::size_t kMostRows = 24;   // of one word's view
+constexpr int kAside = 8;              // columns of "itself" and of "sinks"
+constexpr std::size_t kLongText = 60;  // words: beyond it a row for each is no picture
+constexpr std::size_t kMostRows = 24;  // of one word's view
 constexpr std::size_t kTextLines = 6;
 
 std::string percent(double share) {
@@ -70,7 +70,8 @@ std::string word_row(const WordLinks& links, std::size_t from, const Columns& co
   Line line(terminal);
   line.add(label(links.words()[from], columns.label, terminal), Style::kBold);
   const auto others = links.others(from);
-  for (std::size_t i = 0; i < std::min(others.size(), static_cast<std::size_t>(columns.cells)); ++i) {
+  for (std::size_t i = 0; i < std::min(others.size(), static_cast<std::size_t>(columns.cells));
+       ++i) {
     const int begin = columns.label + 2 + static_cast<int>(i) * (columns.cell() + 2);
     const double share = links.mean(from, others[i]);
     line.pad_to(begin).add(label(links.words()[others[i]], columns.label, terminal));
@@ -104,23 +105,28 @@ std::string table(const WordLinks& links, const std::vector<std::size_t>& rows,
   return text;
 }
 
-/// One link a word, several words a line. Neighbours are left out where there is another: in a long text the mean of all
-/// heads shows little else.
+/// The most attended word that is no neighbour, where there is one: in a long text the mean of all
+/// heads shows little but neighbours.
 std::size_t farther(const WordLinks& links, std::size_t from) {
   const auto others = links.others(from);
-  const auto is_far = [from](std::size_t to) { return std::max(from, to) - std::min(from, to) > 2; };
+  const auto is_far = [from](std::size_t to) {
+    return std::max(from, to) - std::min(from, to) > 2;
+  };
   const auto far = std::ranges::find_if(others, is_far);
   return far == others.end() ? others.front() : *far;
 }
 
+/// One link a word, several words a line.
 std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
                  const Terminal& terminal) {
   const int width = widest_label(links, 13);
   const int cell = 2 * width + display_width(terminal.arrow()) + 3 + kPercent + 3;
   const auto cells = static_cast<std::size_t>(std::max(1, (terminal.width + 3) / cell));
   std::string text = Line(terminal)
-                         .add("each word and what it attends to most beyond its neighbours; "
-                              "--focus WORD shows all of one", Style::kDim)
+                         .add(
+                             "each word and what it attends to most beyond its neighbours; "
+                             "--focus WORD shows all of one",
+                             Style::kDim)
                          .str();
   for (std::size_t begin = 0; begin < rows.size(); begin += cells) {
     Line line(terminal);
@@ -219,8 +225,8 @@ std::string every_word(const WordLinks& links, const Terminal& terminal) {
     if (is_row(links.words()[i])) rows.push_back(i);
   }
   if (rows.empty()) return Line(terminal).add("no words, only punctuation").str();
-  std::string text = rows.size() > kLongText ? grid(links, rows, terminal)
-                                             : table(links, rows, terminal);
+  std::string text =
+      rows.size() > kLongText ? grid(links, rows, terminal) : table(links, rows, terminal);
   text += '\n';
   if (rows.size() > 1) text += most_attended(links, rows, terminal);
   text += sinks_line(links, rows, terminal);
@@ -252,9 +258,13 @@ std::string one_word(const WordLinks& links, std::size_t from, const Terminal& t
     text += Line(terminal).add(count + " more words " + percent(rest), Style::kDim).str();
   }
   text += '\n';
-  text += Line(terminal).add("itself ", Style::kDim).add(percent(links.mean(from, from)), Style::kDim).str();
+  text += Line(terminal)
+              .add("itself ", Style::kDim)
+              .add(percent(links.mean(from, from)), Style::kDim)
+              .str();
   text += sinks_line(links, {from}, terminal);
-  if (!others.empty()) text += link_line(links, links.strongest(from, others[0]), "strongest head", terminal);
+  if (!others.empty())
+    text += link_line(links, links.strongest(from, others[0]), "strongest head", terminal);
   return text;
 }
 

@@ -57,8 +57,7 @@ std::u32string code_points(std::string_view text) {
   std::u32string points;
   while (!text.empty()) {
     utf8proc_int32_t c = 0;
-    const auto size =
-        utf8proc_iterate(bytes(text), static_cast<utf8proc_ssize_t>(text.size()), &c);
+    const auto size = utf8proc_iterate(bytes(text), static_cast<utf8proc_ssize_t>(text.size()), &c);
     points.push_back(size > 0 ? static_cast<char32_t>(c) : kReplacement);
     text.remove_prefix(size > 0 ? static_cast<std::size_t>(size) : 1);
   }
@@ -112,12 +111,11 @@ bool is_punctuation(std::string_view text) {
 }
 
 std::string fold_case(std::string_view text) {
-  const auto options =
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT |
-                                     UTF8PROC_CASEFOLD | UTF8PROC_IGNORE);
+  const auto options = static_cast<utf8proc_option_t>(
+      UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE);
   utf8proc_uint8_t* folded = nullptr;
-  const auto size = utf8proc_map(bytes(text), static_cast<utf8proc_ssize_t>(text.size()), &folded,
-                                 options);
+  const auto size =
+      utf8proc_map(bytes(text), static_cast<utf8proc_ssize_t>(text.size()), &folded, options);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(folded, &std::free);
   if (size < 0) return std::string(text);
   return {reinterpret_cast<const char*>(folded), static_cast<std::size_t>(size)};

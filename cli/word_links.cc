@@ -1,4 +1,4 @@
-// cli/word_links.cc - attention between words, gathered head by head: its mean, and the head that shows it most.
+// cli/word_links.cc - attention between words, gathered head by head.
 #include "cli/word_links.h"
 
 #include <algorithm>

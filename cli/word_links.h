@@ -1,4 +1,4 @@
-// cli/word_links.h - attention between words, gathered head by head: its mean, and the head that shows it most.
+// cli/word_links.h - attention between words, gathered head by head.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct Link {
 /// Memory grows with the square of the number of words, not with layers or heads.
 class WordLinks {
  public:
+  WordLinks() = default;  ///< of no words
   explicit WordLinks(std::vector<Word> words);
 
   /// weights (T, T) between the tokens of the text, of one head.
@@ -32,8 +33,8 @@ class WordLinks {
   double to_sinks(std::size_t from) const;
   /// The head in which `from` attends most to `to`; of equal ones the first that was added.
   Link strongest(std::size_t from, std::size_t to) const { return strongest_[index(from, to)]; }
-  /// The strongest link between two words that are no sinks and do not stand side by side (some heads only look at
-  /// the next word, in any text); weight 0 when there is none.
+  /// The strongest link between two words that are no sinks and do not stand side by side (some
+  /// heads only look at the next word, in any text); weight 0 when there is none.
   Link strongest() const;
   /// Mean share that a word gets from those that are neither itself nor sinks.
   double received(std::size_t to) const;

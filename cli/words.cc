@@ -61,7 +61,8 @@ std::vector<std::size_t> places_named(std::span<const Word> words, std::string_v
   std::string hint = did_you_mean(name, names);
   if (hint.empty()) {
     hint = "; its words are";
-    for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 12); ++i) hint += " " + names[i];
+    for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 12); ++i)
+      hint += " " + names[i];
     if (names.size() > 12) hint += " ...";
   }
   throw UsageError("the text has no word " + in_quotes(printable(name)) + hint);
@@ -72,16 +73,15 @@ std::pair<std::string_view, int> split_place(std::string_view name) {
   const auto hash = name.rfind('#');
   if (hash == std::string_view::npos || hash == 0) return {name, 0};
   int place = 0;
-  const auto [end, error] = std::from_chars(name.data() + hash + 1, name.data() + name.size(), place);
+  const auto [end, error] =
+      std::from_chars(name.data() + hash + 1, name.data() + name.size(), place);
   const bool whole = error == std::errc{} && end == name.data() + name.size() && place >= 0;
   return whole ? std::pair{name.substr(0, hash), place} : std::pair{name, 0};
 }
 
 }  // namespace
 
-std::string Word::label() const {
-  return places == 1 ? text : text + "#" + std::to_string(place);
-}
+std::string Word::label() const { return places == 1 ? text : text + "#" + std::to_string(place); }
 
 std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens) {
   std::vector<Word> words;

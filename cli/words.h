@@ -24,13 +24,14 @@ struct Word {
 
 std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens);
 
-/// Attention between W words from weights (T, T) between T tokens: TO a word the sum over its pieces, FROM it the mean.
-/// The result is (W, W), rows sum to what they summed to.
+/// Attention between W words from weights (T, T) between T tokens: TO a word the sum over its
+/// pieces, FROM it the mean. The result is (W, W), rows sum to what they summed to.
 std::vector<float> word_weights(std::span<const Word> words, std::span<const float> weights,
                                 std::size_t num_tokens);
 
-/// Index of the word that `name` names: "bank" (case counts only where it must), or "bank#2". Throws UsageError with
-/// what there is: near words, or the places of a word that occurs more than once.
+/// Index of the word that `name` names: "bank" (case counts only where it must), or "bank#2".
+/// Throws UsageError with what there is: near words, or the places of a word that occurs more than
+/// once.
 std::size_t find_word(std::span<const Word> words, std::string_view name);
 
 }  // namespace regard::cli

