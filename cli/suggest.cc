@@ -30,15 +30,21 @@ std::size_t edit_distance(std::u32string_view a, std::u32string_view b) {
   return previous[b.size()];
 }
 
+/// What is compared: the dashes of an option are no part of its name.
+std::u32string name_of(std::string_view word) {
+  word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+  return code_points(fold_case(word.substr(0, 4 * kLongestName)));
+}
+
 }  // namespace
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
-  const std::u32string wanted = code_points(fold_case(word.substr(0, 4 * kLongestName)));
+  const std::u32string wanted = name_of(word);
   if (wanted.empty() || wanted.size() > kLongestName) return "";
   std::string best;
   std::size_t fewest = kLongestName;
   for (const std::string& candidate : candidates) {
-    const std::u32string name = code_points(fold_case(candidate));
+    const std::u32string name = name_of(candidate);
     if (name.size() > kLongestName) continue;
     const std::size_t edits = edit_distance(wanted, name);
     if (edits < fewest && 3 * edits <= std::max(wanted.size(), name.size())) {

@@ -30,6 +30,7 @@ struct Product {
   std::int64_t c_stride;
   float scale;
   bool accumulate;  ///< the chains go on from what c holds, instead of from 0
+  bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
 };
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.

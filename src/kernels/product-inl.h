@@ -70,7 +70,9 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
     for (int v = 0; v < kTileVectors; ++v) {
-      hn::StoreU(hn::Mul(sum[r][v], scale), d, c + r * p.c_stride + v * kLanes);
+      float* to = c + r * p.c_stride + v * kLanes;
+      const Vector result = hn::Mul(sum[r][v], scale);
+      hn::StoreU(p.add ? hn::Add(hn::LoadU(d, to), result) : result, d, to);
     }
   }
 }

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <stdexcept>
+#include <system_error>
 
 extern char** environ;
 
@@ -70,7 +71,9 @@ int run_child(const std::vector<std::string>& argv, const std::filesystem::path&
   pid_t child = 0;
   const int error = ::posix_spawnp(&child, arguments[0], &settings.files, &settings.attributes,
                                    arguments.data(), environ);
-  if (error != 0) throw std::runtime_error(argv[0] + ": cannot be run: " + std::strerror(error));
+  if (error != 0) {
+    throw std::system_error(error, std::generic_category(), argv[0] + ": cannot be run");
+  }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) throw std::runtime_error(argv[0] + ": " + std::strerror(errno));

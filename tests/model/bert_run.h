@@ -30,7 +30,8 @@ inline std::vector<float> flat(TensorView<const float, 3> view) {
   return numbers;
 }
 
-inline BertRun run_bert(const Bert& bert, std::span<const std::int32_t> ids, Executor* executor = nullptr) {
+inline BertRun run_bert(const Bert& bert, std::span<const std::int32_t> ids,
+                        Executor* executor = nullptr) {
   const BertConfig& config = bert.config();
   const auto n = static_cast<std::int64_t>(ids.size());
   BertRun run{n, config.num_heads, config.head_dim(), {}, {}, {}, {}};
@@ -43,7 +44,8 @@ inline BertRun run_bert(const Bert& bert, std::span<const std::int32_t> ids, Exe
       .probe =
           [&](std::int64_t layer) {
             float* to = run.weights.data() + layer * config.num_heads * n * n;
-            probe = std::make_unique<WeightsProbe>(0, heads, queries, TensorView<float, 3>(to, {config.num_heads, n, n}));
+            probe = std::make_unique<WeightsProbe>(
+                0, heads, queries, TensorView<float, 3>(to, {config.num_heads, n, n}));
             return probe.get();
           },
       .attended =

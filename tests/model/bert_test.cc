@@ -32,7 +32,8 @@ double gamma(double n) { return n * kUnit / (1 - n * kUnit); }
 
 /// Levels of the tree that chunk states merge in.
 double merge_levels(std::int64_t length) {
-  return std::ceil(std::log2(static_cast<double>((length + exec::kChunkKeys - 1) / exec::kChunkKeys)));
+  return std::ceil(
+      std::log2(static_cast<double>((length + exec::kChunkKeys - 1) / exec::kChunkKeys)));
 }
 
 double largest_error(const float* got, std::span<const double> wanted) {
@@ -83,7 +84,8 @@ TEST_P(TinyBert, EqualsTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Activations, TinyBert,
-                         ::testing::Values("tiny_bert_gelu", "tiny_bert_gelu_new", "tiny_bert_relu"),
+                         ::testing::Values("tiny_bert_gelu", "tiny_bert_gelu_new",
+                                           "tiny_bert_relu"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST_F(MiniLm, WeightsAndHiddenStatesLieWithinTwiceTheErrorOfTransformersInFloat32) {
@@ -93,18 +95,21 @@ TEST_F(MiniLm, WeightsAndHiddenStatesLieWithinTwiceTheErrorOfTransformersInFloat
     const BertRun run = run_bert(*model(), text.ids);
     double weight_error = 0, hidden_error = 0;
     for (const auto& [place, values] : text.weight_rows) {
-      weight_error = std::max(weight_error, largest_error(run.weight_row(place[0], place[1], place[2]), values));
+      weight_error = std::max(weight_error,
+                              largest_error(run.weight_row(place[0], place[1], place[2]), values));
     }
     for (const auto& [token, values] : text.hidden_rows) {
       hidden_error = std::max(hidden_error, largest_error(run.hidden.data() + token * 384, values));
     }
-    EXPECT_LE(weight_error, std::max(2 * text.weight_error_f32, kWeightFloor)) << i << ": " << text.text;
-    EXPECT_LE(hidden_error, std::max(2 * text.hidden_error_f32, kHiddenFloor)) << i << ": " << text.text;
+    EXPECT_LE(weight_error, std::max(2 * text.weight_error_f32, kWeightFloor))
+        << i << ": " << text.text;
+    EXPECT_LE(hidden_error, std::max(2 * text.hidden_error_f32, kHiddenFloor))
+        << i << ": " << text.text;
   }
 }
 
-/// The rows that are shown sum to 1: the sum has chains of 16 virtual lanes, a fold of 4, and the merges; a shown weight
-/// has one exp, one division, one multiplication more. (exp: 2 roundings.)
+/// The rows that are shown sum to 1: the sum has chains of 16 virtual lanes, a fold of 4, and the
+/// merges; a shown weight has one exp, one division, one multiplication more. (exp: 2 roundings.)
 void check_sums(const BertRun& run, std::int64_t num_layers) {
   const double chain = static_cast<double>(std::min(run.length, exec::kChunkKeys)) / 16 + 1 + 4;
   const double bound = gamma(chain + 4 * merge_levels(run.length) + 4);
@@ -119,15 +124,18 @@ void check_sums(const BertRun& run, std::int64_t num_layers) {
   }
 }
 
-/// Shown weights times values are the attention output that the model went on with: both come from the same exp(score - max),
-/// so what differs is the product's chain, the merges, and the roundings of either normalisation.
+/// Shown weights times values are the attention output that the model went on with: both come from
+/// the same exp(score - max), so what differs is the product's chain, the merges, and the roundings
+/// of either normalisation.
 void check_products(const BertRun& run, std::int64_t layer) {
   const auto& values = run.values[static_cast<std::size_t>(layer)];
   const auto& attended = run.attended[static_cast<std::size_t>(layer)];
   const double chain = static_cast<double>(std::min(run.length, exec::kChunkKeys));
   const double relative = gamma(chain + 8 * merge_levels(run.length) + 6);
-  const auto at = [&](const std::vector<float>& numbers, std::int64_t head, std::int64_t token, std::int64_t d) {
-    return double{numbers[static_cast<std::size_t>((head * run.length + token) * run.head_dim + d)]};
+  const auto at = [&](const std::vector<float>& numbers, std::int64_t head, std::int64_t token,
+                      std::int64_t d) {
+    return double{
+        numbers[static_cast<std::size_t>((head * run.length + token) * run.head_dim + d)]};
   };
   for (std::int64_t head = 0; head < run.num_heads; ++head) {
     for (std::int64_t i = 0; i < run.length; ++i) {
@@ -189,7 +197,8 @@ TEST(Bert, RefusesAVocabularyThatIsTooLarge) {
   const Bert bert = Bert::load(golden_folder() / "tiny_bert_gelu");
   EXPECT_NO_THROW(bert.check_vocabulary(40));
   const std::string message = message_of<std::runtime_error>([&] { bert.check_vocabulary(41); });
-  EXPECT_NE(message.find("tiny_bert_gelu: tokenizer.json has ids up to 40, expected at most 39"), std::string::npos)
+  EXPECT_NE(message.find("tiny_bert_gelu: tokenizer.json has ids up to 40, expected at most 39"),
+            std::string::npos)
       << message;
 }
 

@@ -45,7 +45,8 @@ inline std::vector<GoldenText> read_golden_bert(std::int64_t hidden_size) {
   std::ifstream values(golden_folder() / "bert_minilm.f64", std::ios::binary);
   const auto row = [&](std::size_t size) {
     std::vector<double> numbers(size);
-    values.read(reinterpret_cast<char*>(numbers.data()), static_cast<std::streamsize>(size * sizeof(double)));
+    values.read(reinterpret_cast<char*>(numbers.data()),
+                static_cast<std::streamsize>(size * sizeof(double)));
     if (!values) throw std::runtime_error("bert_minilm.f64 is too short");
     return numbers;
   };
@@ -57,13 +58,15 @@ inline std::vector<GoldenText> read_golden_bert(std::int64_t hidden_size) {
                     .hidden_error_f32 = entry.at("hidden_error_f32"),
                     .weight_rows = {},
                     .hidden_rows = {}};
-    for (const auto& place : entry.at("weight_rows")) text.weight_rows.push_back({place, row(text.ids.size())});
+    for (const auto& place : entry.at("weight_rows"))
+      text.weight_rows.push_back({place, row(text.ids.size())});
     for (const auto& token : entry.at("hidden_rows")) {
       text.hidden_rows.push_back({token, row(static_cast<std::size_t>(hidden_size))});
     }
     texts.push_back(std::move(text));
   }
-  if (values.peek() != std::ifstream::traits_type::eof()) throw std::runtime_error("bert_minilm.f64 is too long");
+  if (values.peek() != std::ifstream::traits_type::eof())
+    throw std::runtime_error("bert_minilm.f64 is too long");
   return texts;
 }
 

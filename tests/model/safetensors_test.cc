@@ -1,4 +1,5 @@
-// tests/model/safetensors_test.cc - good files are read, bad ones are refused by a line that says why.
+// tests/model/safetensors_test.cc - good files are read, bad ones are refused by a line that says
+// why.
 #include "regard/model/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -41,8 +42,8 @@ const std::string kTwoTensors =
 
 TEST(Safetensors, ReadsWhatWasWritten) {
   const TempFolder folder;
-  const auto path =
-      folder.write("x", file_of(kTwoTensors, std::string(8, '\1') + floats({1, 2, 3, -4, 5e-40F, 6})));
+  const auto path = folder.write(
+      "x", file_of(kTwoTensors, std::string(8, '\1') + floats({1, 2, 3, -4, 5e-40F, 6})));
   const SafetensorsFile file(path);
   ASSERT_EQ(file.tensors().size(), 2U);
   EXPECT_EQ(file.tensors().find("a")->second.dtype, "I64");
@@ -71,15 +72,19 @@ struct BadFile {
   const char* message;  // a part of it
 };
 
-std::string one(const std::string& entry) { return file_of("{\"a\": " + entry + "}", floats({1, 2, 3, 4})); }
+std::string one(const std::string& entry) {
+  return file_of("{\"a\": " + entry + "}", floats({1, 2, 3, 4}));
+}
 
 std::vector<BadFile> bad_files() {
   const std::string four = floats({1, 2, 3, 4});
   return {
       {"empty", "", "is 0 bytes, expected at least 8"},
       {"seven bytes", "1234567", "is 7 bytes, expected at least 8"},
-      {"header beyond the file", length_bytes(100) + "{}", "header length is 100, expected at most 2"},
-      {"header of 2^64 - 1", length_bytes(~std::uint64_t{0}) + "{}", "header length is 18446744073709551615"},
+      {"header beyond the file", length_bytes(100) + "{}",
+       "header length is 100, expected at most 2"},
+      {"header of 2^64 - 1", length_bytes(~std::uint64_t{0}) + "{}",
+       "header length is 18446744073709551615"},
       {"truncated data", file_of(kTwoTensors, std::string(31, '\0')),
        "tensor \"b\": data_offsets are [8, 32], expected an ascending pair of at most 31"},
       {"no JSON", file_of("{\"a\"", ""), "header: not JSON"},
@@ -87,17 +92,20 @@ std::vector<BadFile> bad_files() {
       {"deep JSON", file_of(std::string(100'000, '['), ""), "nested deeper than"},
       {"not an object", file_of("[]", ""), "header is array, expected an object"},
       {"entry no object", one("7"), "tensor \"a\": is number, expected an object"},
-      {"no dtype", one(R"({"shape": [4], "data_offsets": [0, 16]})"), "tensor \"a\": dtype is missing"},
+      {"no dtype", one(R"({"shape": [4], "data_offsets": [0, 16]})"),
+       "tensor \"a\": dtype is missing"},
       {"dtype a number", one(R"({"dtype": 32, "shape": [4], "data_offsets": [0, 16]})"),
        "dtype is number, expected a string"},
       {"unknown dtype", one(R"({"dtype": "F31\n", "shape": [4], "data_offsets": [0, 16]})"),
        "dtype is \"F31\\n\", expected one of the format's"},
       {"shape an object", one(R"({"dtype": "F32", "shape": {}, "data_offsets": [0, 16]})"),
        "shape is object, expected an array"},
-      {"negative extent", one(R"({"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]})"), "shape holds -4"},
+      {"negative extent", one(R"({"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]})"),
+       "shape holds -4"},
       {"fractional extent", one(R"({"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]})"),
        "shape holds 4.0"},
-      {"extent of 2^63", one(R"({"dtype": "F32", "shape": [9223372036854775808], "data_offsets": [0, 16]})"),
+      {"extent of 2^63",
+       one(R"({"dtype": "F32", "shape": [9223372036854775808], "data_offsets": [0, 16]})"),
        "shape holds 9223372036854775808, expected integers from 0 to 2^63 - 1"},
       {"product overflows",
        one(R"({"dtype": "F32", "shape": [4294967296, 4294967296, 4], "data_offsets": [0, 16]})"),
@@ -114,9 +122,11 @@ std::vector<BadFile> bad_files() {
        "data_offsets are [16, 0], expected an ascending pair"},
       {"offset beyond the file", one(R"({"dtype": "F32", "shape": [5], "data_offsets": [0, 20]})"),
        "expected an ascending pair of at most 16"},
-      {"offset near 2^64", one(R"({"dtype": "F32", "shape": [4], "data_offsets": [18446744073709551600, 18446744073709551615]})"),
+      {"offset near 2^64",
+       one(R"({"dtype": "F32", "shape": [4], "data_offsets": [18446744073709551600, 18446744073709551615]})"),
        "expected an ascending pair of at most 16"},
-      {"offsets do not fit the shape", one(R"({"dtype": "F32", "shape": [3], "data_offsets": [0, 16]})"),
+      {"offsets do not fit the shape",
+       one(R"({"dtype": "F32", "shape": [3], "data_offsets": [0, 16]})"),
        "data_offsets span 16 bytes, expected 12"},
       {"bytes left over", one(R"({"dtype": "F32", "shape": [3], "data_offsets": [0, 12]})"),
        "(the end of the file)"},
@@ -124,17 +134,22 @@ std::vector<BadFile> bad_files() {
        "begins at data byte 4, expected 0"},
       {"overlap",
        file_of(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},)"
-               R"("b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})", four),
-       "tensor \"b\" begins at data byte 8, expected 12 (the end of the tensor before it: they overlap)"},
+               R"("b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})",
+               four),
+       "tensor \"b\" begins at data byte 8, expected 12 (the end of the tensor before it: they "
+       "overlap)"},
       {"hole",
        file_of(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},)"
-               R"("b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})", four),
+               R"("b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})",
+               four),
        "there is a hole"},
       {"duplicate tensor",
        file_of(R"({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},)"
-               R"("a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})", four),
+               R"("a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})",
+               four),
        "key \"a\" comes twice"},
-      {"duplicate field", one(R"({"dtype": "F32", "dtype": "F32", "shape": [4], "data_offsets": [0, 16]})"),
+      {"duplicate field",
+       one(R"({"dtype": "F32", "dtype": "F32", "shape": [4], "data_offsets": [0, 16]})"),
        "key \"dtype\" comes twice"},
   };
 }
@@ -156,7 +171,8 @@ TEST(Safetensors, EveryTruncationIsRefused) {
   const std::string whole = file_of(kTwoTensors, std::string(32, '\0'));
   EXPECT_NO_THROW(SafetensorsFile(folder.write("x", whole)));
   for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_THROW(SafetensorsFile(folder.write("x", whole.substr(0, size))), std::runtime_error) << size;
+    EXPECT_THROW(SafetensorsFile(folder.write("x", whole.substr(0, size))), std::runtime_error)
+        << size;
   }
 }
 
@@ -175,15 +191,17 @@ TEST(Safetensors, WhatIsNoRegularFileIsRefused) {
 TEST(Safetensors, ReadingSaysWhatCameAndWhatWasWanted) {
   const TempFolder folder;
   const float infinity = std::numeric_limits<float>::infinity();
-  const SafetensorsFile file(
-      folder.write("x", file_of(kTwoTensors, std::string(8, '\0') + floats({1, 2, 3, infinity, 5, 6}))));
+  const SafetensorsFile file(folder.write(
+      "x", file_of(kTwoTensors, std::string(8, '\0') + floats({1, 2, 3, infinity, 5, 6}))));
   const auto said = [&](std::string_view name, const std::vector<std::int64_t>& shape) {
     return message_of<std::runtime_error>([&] { file.read_f32(name, shape); });
   };
   EXPECT_NE(said("c", {2}).find("tensor \"c\" is missing, expected F32 (2)"), std::string::npos);
   EXPECT_NE(said("a", {1}).find("tensor \"a\" is I64 (1), expected F32 (1)"), std::string::npos);
-  EXPECT_NE(said("b", {3, 2}).find("tensor \"b\" is F32 (2, 3), expected F32 (3, 2)"), std::string::npos);
-  EXPECT_NE(said("b", {2, 3}).find("tensor \"b\" holds inf at element 3, expected finite"), std::string::npos);
+  EXPECT_NE(said("b", {3, 2}).find("tensor \"b\" is F32 (2, 3), expected F32 (3, 2)"),
+            std::string::npos);
+  EXPECT_NE(said("b", {2, 3}).find("tensor \"b\" holds inf at element 3, expected finite"),
+            std::string::npos);
   std::vector<float> small(5);
   EXPECT_NE(message_of<std::runtime_error>([&] {
               file.read_f32("b", std::array<std::int64_t, 2>{2, 3}, small);
