@@ -5,6 +5,7 @@
 
 namespace regard {
 
+// NOLINTNEXTLINE(readability-function-size): four tensors are one operand each, as everywhere
 void attention(TensorView<const float, 4> query, TensorView<const float, 4> key,
                TensorView<const float, 4> value, TensorView<float, 4> out,
                const AttentionOptions& options, std::optional<TensorView<float, 3>> lse,

@@ -164,7 +164,8 @@ std::vector<FoundModel> found_models() {
   const auto add_if_readable = [&](const auto& find) {
     try {
       found.push_back(find());
-    } catch (const std::exception&) {  // a half or foreign folder is no model of ours
+      // NOLINTNEXTLINE(bugprone-empty-catch): a half or foreign folder is no model of ours
+    } catch (const std::exception&) {
     }
   };
   for (const KnownModel& known : known_models())
