@@ -34,7 +34,11 @@ function readColors() {
 const shade = (weight, largest) => Math.round(255 * Math.sqrt(Math.min(1, weight / largest)));
 
 function cssShade(weight, largest) {
-  const word = ramps.weight[shade(weight, largest)];
+  return cssStep(shade(weight, largest));
+}
+
+function cssStep(step) {
+  const word = ramps.weight[step];
   return `rgb(${word & 255} ${(word >> 8) & 255} ${(word >> 16) & 255})`;
 }
 
@@ -49,7 +53,7 @@ function drawLegend(title, largest, rooted, note) {
       context.globalAlpha = 1;
     } else {
       context.fillStyle = ramps.linkColor;
-      context.globalAlpha = share;
+      context.globalAlpha = 0.05 + 0.85 * share ** 1.5;
     }
     context.clearRect(x, 0, 1, canvas.height);
     const height = rooted ? canvas.height : Math.max(1, canvas.height * share);

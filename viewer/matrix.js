@@ -22,9 +22,9 @@ function matrixImage() {
 }
 
 function labelMargin(context, names) {
-  context.font = '13px system-ui, sans-serif';
+  context.font = '14px system-ui, sans-serif';
   let widest = 40;
-  for (const name of names.slice(0, 600)) widest = Math.max(widest, context.measureText(name).width + 14);
+  for (const name of names.slice(0, 600)) widest = Math.max(widest, context.measureText(name).width + 20);
   return Math.min(120, Math.ceil(widest));
 }
 
@@ -34,7 +34,7 @@ function layOutMatrix(context) {
   const box = byId('matrix-scroll');
   matrixView.margin = labelMargin(context, shown.map((index) => units[index].name));
   const room = box.clientWidth - matrixView.margin;
-  const fit = Math.min(44, room / shown.length, Math.max(360, innerHeight - 330) / shown.length);
+  const fit = Math.min(48, room / shown.length, Math.max(360, innerHeight - 330) / shown.length);
   const cell = Math.max(1, fit) * 1.5 ** matrixView.zoom;
   matrixView.cell = cell >= 3 ? Math.floor(cell) : cell;
   const total = matrixView.margin + Math.ceil(matrixView.cell * shown.length);
@@ -113,17 +113,17 @@ function drawLabels(context, view, row, column) {
     const unit = units[index];
     const down = margin - view.top + (place + 0.5) * cell;
     const across = margin - view.left + (place + 0.5) * cell;
-    if ((all || index === row) && down > margin && down < view.height) drawLabel(context, unit, margin - 7, down, 0, index === row);
-    if ((all || index === column) && across > margin && across < view.width) drawLabel(context, unit, across, margin - 7, Math.PI / 2, index === column);
+    if ((all || index === row) && down > margin && down < view.height) drawLabel(context, unit, margin - 7, down, false, index === row);
+    if ((all || index === column) && across > margin && across < view.width) drawLabel(context, unit, across, margin - 7, true, index === column);
   });
 }
 
-function drawLabel(context, unit, x, y, turn, marked) {
+function drawLabel(context, unit, x, y, upright, marked) {
   context.save();
   context.translate(x, y);
-  context.rotate(turn);
+  if (upright) context.rotate(-Math.PI / 2);
   context.fillStyle = marked ? ramps.accentColor : isApart(unit) ? ramps.sinkColor : ramps.inkColor;
-  context.textAlign = 'right';
+  context.textAlign = upright ? 'left' : 'right';
   context.fillText(shorten(context, unit.name, matrixView.margin - 12), 0, 0);
   context.restore();
 }

@@ -101,7 +101,7 @@ function listenToText() {
       hideTip();
     } else if (kept < 0) {
       point(unit, -1);
-      showTip(event, unit, unit);
+      hideTip();
     } else {
       point(kept, unit === kept ? -1 : unit);
       showTip(event, ...(state.direction === 'out' ? [kept, unit] : [unit, kept]));

@@ -4,16 +4,8 @@ const RANKED = 14;
 
 /** Links of the word in hand in the chosen direction, or of all words when there is none; strongest first. */
 function ranking(focus) {
-  const {units, matrix, size, scaled, shown} = scene();
-  const ranked = [];
-  if (focus >= 0) {
-    for (const unit of units) ranked.push({focus, other: unit.index, weight: weightBetween(focus, unit.index), sink: unit.sink});
-  } else {
-    const set = state.sinks === 'show' ? shown : scaled;
-    for (const row of set) {
-      for (const column of set) if (row !== column) ranked.push({focus: row, other: column, weight: matrix[row * size + column], sink: false});
-    }
-  }
+  if (focus < 0) return strongestLinks().links.map(({from, to, weight}) => ({focus: from, other: to, weight, sink: false}));
+  const ranked = scene().units.map(({index, sink}) => ({focus, other: index, weight: weightBetween(focus, index), sink}));
   return ranked.sort((a, b) => b.weight - a.weight);
 }
 

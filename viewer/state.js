@@ -3,6 +3,9 @@
 /** Layers and heads are indices of data.layers and data.heads, or MEAN; focus and other are token indices, or -1. */
 const state = {view: 'links', layer: MEAN, head: MEAN, focus: -1, other: -1, direction: 'out', sinks: 'apart', words: true, theme: ''};
 
+/** More curves than this hide each other; the legend says how many were left out. */
+const MOST_LINKS = 300;
+
 /** What the pointer is over: units, or -1. It counts before what is chosen, and is not kept. */
 const hover = {focus: -1, other: -1};
 
@@ -74,6 +77,28 @@ function makeScene(tokenMatrix) {
   let largest = 0;
   for (const row of set) for (const column of set) largest = Math.max(largest, matrix[row * units.length + column]);
   return {units, unitOf, matrix, shown, scaled: set, largest: largest || 1, size: units.length};
+}
+
+/** Links between the words that set the scale, strongest first, none to itself; at most MOST_LINKS, and how many there
+ *  were. At 512 words there are a quarter of a million: the threshold is found among plain numbers first. */
+function strongestLinks() {
+  const {matrix, size, scaled} = scene();
+  sceneKept.strongest ??= (() => {
+    const all = new Float32Array(scaled.length * (scaled.length - 1));
+    let count = 0;
+    for (const from of scaled) for (const to of scaled) if (from !== to) all[count++] = matrix[from * size + to];
+    const least = all.sort()[Math.max(0, all.length - MOST_LINKS)] || Number.MIN_VALUE;
+    const links = [];
+    for (const from of scaled) {
+      for (const to of scaled) {
+        const weight = matrix[from * size + to];
+        if (from !== to && weight >= least) links.push({from, to, weight, apart: false});
+      }
+    }
+    links.sort((a, b) => b.weight - a.weight);
+    return {links: links.slice(0, MOST_LINKS), total: all.length};
+  })();
+  return sceneKept.strongest;
 }
 
 /** Sinks are grey and off the scale when they are kept apart. */
