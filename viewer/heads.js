@@ -24,7 +24,7 @@ function drawHeads() {
     thumb.tabIndex = current ? 0 : -1;
   }
   const sinks = state.sinks === 'apart' ? ' Grey: sinks.' : '';
-  drawLegend('weight', 1, true, `The same square-root scale for every head. Rows look at columns, as in the matrix; click one to see it alone.${sinks}`);
+  drawLegend('weight', 1, true, `The same square-root scale for every head. Rows look at columns, as in the matrix; click one to choose it, twice to open it.${sinks}`);
 }
 
 function buildHeads() {

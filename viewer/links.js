@@ -17,9 +17,11 @@ function buildText() {
   spans = units.map((unit) => {
     if (/\n\s*\n/.test(unit.gap)) text.append(document.createElement('br'));
     if (unit.gap) text.append(unit.gap);
-    const classes = ['tok', unit.sink && 'sink', unit.special && 'special', unit.piece ? 'piece' : 'word'];
+    const free = unit.gap !== '' && units[unit.index + 1]?.gap !== '';
+    const classes = ['tok', unit.sink && 'sink', unit.special && 'special', unit.piece && 'piece', free && 'free'];
     const span = element('span', {className: classes.filter(Boolean).join(' '), id: `unit-${unit.index}`, role: 'option'}, unit.text);
     span.dataset.unit = unit.index;
+    if (unit.special) span.dir = 'ltr';  // so that dir=auto goes by the text, not by [CLS]
     text.append(span);
     return span;
   });
@@ -49,13 +51,26 @@ function placesOf(origin) {
   });
 }
 
+/** From the end of one line to the start of the next: out at one margin and in at the other, like a slur in a score. */
+function slur(a, b, back, {width, sign}) {
+  const bend = back ? -9 : 9;
+  const [first, second] = a.top < b.top ? [a, b] : [b, a];
+  const [out, into] = sign > 0 ? [width, 0] : [0, width];
+  const side = ({top, bottom}) => (back ? top : bottom);
+  return `M${first.x},${side(first)}Q${(first.x + out) / 2},${side(first) + bend} ${out},${side(first) + bend}`
+    + `M${into},${side(second) + bend}Q${(second.x + into) / 2},${side(second) + bend} ${second.x},${side(second)}`;
+}
+
 /** On one line, a curve above the words looks back, one below looks ahead; between lines it goes straight there. */
-function curve(a, b, back, {limit, width}) {
+function curve(a, b, back, room) {
+  const {limit, width, lineHeight} = room;
   if (Math.abs(a.top - b.top) < a.bottom - a.top) {
     const y = back ? Math.min(a.top, b.top) : Math.max(a.bottom, b.bottom);
     const height = (8 + (limit - 8) * (Math.abs(a.x - b.x) / width) ** 0.75) * (back ? -1.33 : 1.33);
     return `M${a.x},${y}C${a.x},${y + height} ${b.x},${y + height} ${b.x},${y}`;
   }
+  const down = Math.abs(a.top - b.top);
+  if (down < 1.5 * lineHeight && Math.abs(a.x - b.x) > 0.6 * width && (b.x - a.x) * (b.top - a.top) * room.sign < 0) return slur(a, b, back, room);
   const [from, to] = a.top < b.top ? [a.bottom, b.top] : [a.top, b.bottom];
   const bend = (to - from) * 0.55;
   return `M${a.x},${from}C${a.x},${from + bend} ${b.x},${to - bend} ${b.x},${to}`;
@@ -70,7 +85,8 @@ function makeRoom() {
   const lines = Math.max(1, Math.round(text.clientHeight / lineHeight));
   const room = lines === 1 ? Math.min(230, 0.2 * text.clientWidth) : size === 'short' ? 64 : size === 'medium' ? 34 : 12;
   text.style.paddingBlock = `${room}px`;
-  return {limit: lines === 1 ? room + lineHeight / 4 : lineHeight * (size === 'short' ? 1.1 : 0.8), width: text.clientWidth};
+  const limit = lines === 1 ? room + lineHeight / 4 : lineHeight * (size === 'short' ? 1.1 : 0.8);
+  return {limit, lineHeight, width: text.clientWidth, sign: getComputedStyle(text).direction === 'rtl' ? -1 : 1};
 }
 
 function path(link, places, room, strength, classes) {

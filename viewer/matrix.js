@@ -75,11 +75,27 @@ function paintMatrix(context, width, height) {
   context.imageSmoothingEnabled = false;
   context.drawImage(matrixImage(), margin - left, margin - top, cell * shown.length, cell * shown.length);
   if (cell >= 9) drawGaps(context, margin - left, margin - top);
+  if (cell >= 32 && shown.length <= 40) drawNumbers(context, margin - left, margin - top);
   const {focus, other} = inHand();
   const [row, column] = state.direction === 'out' ? [focus, other] : [other, focus];
   drawMarks(context, margin - left, margin - top, shown.indexOf(row), shown.indexOf(column));
   context.restore();
   drawLabels(context, {left, top, width, height}, row, column);
+}
+
+/** Two decimals in each cell, where they fit. */
+function drawNumbers(context, x, y) {
+  const {cell} = matrixView;
+  const {matrix, size, shown, largest} = scene();
+  context.font = '10.5px system-ui, sans-serif';
+  context.textAlign = 'center';
+  context.textBaseline = 'middle';
+  shown.forEach((row, down) => shown.forEach((column, across) => {
+    const weight = matrix[row * size + column];
+    const strong = !isApart(scene().units[row]) && !isApart(scene().units[column]) && shade(weight, largest) > 150;
+    context.fillStyle = strong ? ramps.paperColor : ramps.inkColor;
+    context.fillText(weight.toFixed(2).replace(/^0/, ''), x + (across + 0.5) * cell, y + (down + 0.5) * cell);
+  }));
 }
 
 function drawGaps(context, x, y) {
@@ -113,8 +129,8 @@ function drawLabels(context, view, row, column) {
     const unit = units[index];
     const down = margin - view.top + (place + 0.5) * cell;
     const across = margin - view.left + (place + 0.5) * cell;
-    if ((all || index === row) && down > margin && down < view.height) drawLabel(context, unit, margin - 7, down, false, index === row);
-    if ((all || index === column) && across > margin && across < view.width) drawLabel(context, unit, across, margin - 7, true, index === column);
+    if ((all || index === row) && down > margin && down < view.height) drawLabel(context, unit, margin - 7, down, false, index === row && ramps.accentColor);
+    if ((all || index === column) && across > margin && across < view.width) drawLabel(context, unit, across, margin - 7, true, index === column && (row >= 0 ? ramps.linkColor : ramps.accentColor));
   });
 }
 
@@ -122,7 +138,7 @@ function drawLabel(context, unit, x, y, upright, marked) {
   context.save();
   context.translate(x, y);
   if (upright) context.rotate(-Math.PI / 2);
-  context.fillStyle = marked ? ramps.accentColor : isApart(unit) ? ramps.sinkColor : ramps.inkColor;
+  context.fillStyle = marked || (isApart(unit) ? ramps.sinkColor : ramps.inkColor);
   context.textAlign = upright ? 'left' : 'right';
   context.fillText(shorten(context, unit.name, matrixView.margin - 12), 0, 0);
   context.restore();
