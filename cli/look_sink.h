@@ -27,13 +27,14 @@ struct LookHeader {
   std::vector<std::int64_t> heads;
 };
 
-/// One way of writing it down: text, JSON, a page. begin once, layer once for each of header.layers in order, end once.
-/// Errors of writing are std::runtime_error.
+/// One way of writing it down: text, JSON, a page. begin once, layer once for each of header.layers
+/// in order, end once. Errors of writing are std::runtime_error.
 class LookSink {
  public:
   virtual ~LookSink() = default;
   virtual void begin(const LookHeader& header) = 0;
-  /// weights (heads.size(), tokens.size(), tokens.size()): [head][query][key], contiguous, valid during the call.
+  /// weights (heads.size(), tokens.size(), tokens.size()): [head][query][key], contiguous, valid
+  /// during the call.
   virtual void layer(std::int64_t layer, std::span<const float> weights) = 0;
   virtual void end() = 0;
 };

@@ -7,14 +7,32 @@ function(regard_third_party name)
   endif()
 endfunction()
 
-# Highway: SIMD and run-time dispatch, its thread pool.
-regard_third_party(highway)
+# For libraries with a CMake project of their own. Static always: what is shared is regard.
+function(regard_third_party_project name)
+  regard_third_party(${name})
+  set(BUILD_SHARED_LIBS OFF)
+  add_subdirectory(${REGARD_THIRD_PARTY}/${name} ${CMAKE_BINARY_DIR}/third_party/${name} EXCLUDE_FROM_ALL SYSTEM)
+endfunction()
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # our plain set(BUILD_SHARED_LIBS) goes before their option()
+
+# "highway 1.2.0, ...", from the list of what was fetched: for `regard --version`.
+file(STRINGS ${PROJECT_SOURCE_DIR}/tools/third_party.lock lock REGEX "^[a-z]")
+foreach(line IN LISTS lock)
+  if(NOT line MATCHES "^(googletest|benchmark) " AND line MATCHES "^([^ ]+) .*_([0-9.]+[0-9])")
+    list(APPEND REGARD_THIRD_PARTY_VERSIONS "${CMAKE_MATCH_1} ${CMAKE_MATCH_2}")
+  endif()
+endforeach()
+list(JOIN REGARD_THIRD_PARTY_VERSIONS ", " REGARD_THIRD_PARTY_VERSIONS)
+
+# Highway: SIMD and run-time dispatch, its thread pool. Its namespace is renamed, so that a program may link regard and
+# another version of Highway.
 set(HWY_ENABLE_TESTS OFF CACHE INTERNAL "")
 set(HWY_ENABLE_EXAMPLES OFF CACHE INTERNAL "")
 set(HWY_ENABLE_CONTRIB OFF CACHE INTERNAL "")
 set(HWY_ENABLE_INSTALL OFF CACHE INTERNAL "")
 set(BUILD_TESTING OFF CACHE INTERNAL "")
-add_subdirectory(${REGARD_THIRD_PARTY}/highway ${CMAKE_BINARY_DIR}/third_party/highway EXCLUDE_FROM_ALL SYSTEM)
+regard_third_party_project(highway)
+target_compile_definitions(hwy PUBLIC $<BUILD_INTERFACE:hwy=regard_hwy>)
 
 if(REGARD_MODEL)
   regard_third_party(nlohmann-json)
@@ -23,6 +41,7 @@ if(REGARD_MODEL)
 
   regard_third_party(utf8proc)
   add_library(utf8proc STATIC ${REGARD_THIRD_PARTY}/utf8proc/utf8proc.c)
+  set_target_properties(utf8proc PROPERTIES OUTPUT_NAME regard_utf8proc)
   target_include_directories(utf8proc SYSTEM PUBLIC $<BUILD_INTERFACE:${REGARD_THIRD_PARTY}/utf8proc>)
   target_compile_definitions(utf8proc PUBLIC UTF8PROC_STATIC)
 
@@ -30,6 +49,7 @@ if(REGARD_MODEL)
   regard_third_party(libmd)
   file(WRITE ${CMAKE_BINARY_DIR}/third_party/libmd/config.h "#include <sys/types.h>\n")
   add_library(libmd STATIC ${REGARD_THIRD_PARTY}/libmd/src/sha2.c)
+  set_target_properties(libmd PROPERTIES OUTPUT_NAME regard_md EXPORT_NAME md)
   target_include_directories(libmd SYSTEM PUBLIC $<BUILD_INTERFACE:${REGARD_THIRD_PARTY}/libmd/include>
                                    PRIVATE ${CMAKE_BINARY_DIR}/third_party/libmd)
 endif()
@@ -41,15 +61,13 @@ if(REGARD_CLI)
 endif()
 
 if(REGARD_TESTS)
-  regard_third_party(googletest)
   set(INSTALL_GTEST OFF CACHE INTERNAL "")
-  add_subdirectory(${REGARD_THIRD_PARTY}/googletest ${CMAKE_BINARY_DIR}/third_party/googletest EXCLUDE_FROM_ALL SYSTEM)
+  regard_third_party_project(googletest)
 endif()
 
 if(REGARD_BENCH)
-  regard_third_party(benchmark)
   set(BENCHMARK_ENABLE_TESTING OFF CACHE INTERNAL "")
   set(BENCHMARK_ENABLE_INSTALL OFF CACHE INTERNAL "")
   set(BENCHMARK_INSTALL_DOCS OFF CACHE INTERNAL "")
-  add_subdirectory(${REGARD_THIRD_PARTY}/benchmark ${CMAKE_BINARY_DIR}/third_party/benchmark EXCLUDE_FROM_ALL SYSTEM)
+  regard_third_party_project(benchmark)
 endif()

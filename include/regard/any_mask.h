@@ -13,8 +13,9 @@ class AnyMask {
  public:
   AnyMask() : AnyMask(FullMask{}) {}
 
-  template <Mask M>
-    requires(!std::same_as<M, AnyMask>)
+  // In this order: whether AnyMask is a Mask must not be asked while its copying is decided.
+  template <class M>
+    requires(!std::same_as<M, AnyMask> && Mask<M>)
   AnyMask(M mask)  // NOLINT(google-explicit-constructor): any mask is an AnyMask
       : self_(std::make_shared<const Model<M>>(std::move(mask))),
         is_full_(std::is_same_v<M, FullMask>) {}

@@ -7,8 +7,9 @@
 
 namespace regard {
 
-/// Runs independent tasks. The engine's bits do not depend on the executor, its number of threads or its schedule.
-/// To lend the engine a host's own threads, derive from this class and pass it in AttentionOptions::executor.
+/// Runs independent tasks. The engine's bits do not depend on the executor, its number of threads
+/// or its schedule. To lend the engine a host's own threads, derive from this class and pass it in
+/// AttentionOptions::executor.
 class Executor {
  public:
   /// task index in [0, num_tasks), worker index in [0, num_threads()); must not throw.
@@ -19,17 +20,18 @@ class Executor {
   /// Upper bound of the worker index; at least 1. Constant over the executor's life.
   virtual int num_threads() const = 0;
 
-  /// Calls task(i, worker) once for every i in [0, num_tasks) and returns when all have returned. Two tasks that run at
-  /// the same time must have different worker indices. Tasks are best started in ascending order (longest first).
+  /// Calls task(i, worker) once for every i in [0, num_tasks) and returns when all have returned.
+  /// Two tasks that run at the same time must have different worker indices. Tasks are best started
+  /// in ascending order (longest first).
   virtual void parallel_for(std::int64_t num_tasks, const Task& task) = 0;
 };
 
 /// The calling thread alone. Stateless; safe to share between threads.
 Executor& serial_executor();
 
-/// A pool with `num_threads` threads, the caller included (>= 1, else std::invalid_argument). A pool serves one
-/// caller at a time: a second caller that finds it busy runs its own tasks serially, with the same result.
-/// Threads do not survive fork(): create the pool after it.
+/// A pool with `num_threads` threads, the caller included (>= 1, else std::invalid_argument). A
+/// pool serves one caller at a time: a second caller that finds it busy runs its own tasks
+/// serially, with the same result. Threads do not survive fork(): create the pool after it.
 std::unique_ptr<Executor> make_thread_pool(int num_threads);
 
 /// The process-wide pool with default_num_threads() threads, created at first use.

@@ -1,4 +1,5 @@
-// include/regard/mask.h - which query may attend to which key: small types that compose with &, | and !.
+// include/regard/mask.h - which query may attend to which key: small types that compose with &, |
+// and !.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,8 @@ struct TileRange {
   std::int64_t q_begin, q_end, kv_begin, kv_end;
 };
 
-/// A mask answers three questions, all in absolute positions (query i of a call is at q_offset + i, key j at j):
+/// A mask answers three questions, all in absolute positions (query i of a call is at q_offset + i,
+/// key j at j):
 ///   allows(q, kv)          the definition;
 ///   classify(tile)         kEmpty and kFull only when that is certain; kPartial is always correct;
 ///   row_bits(q, kv_begin)  bit b says allows(q, kv_begin + b), for 64 keys at once.
@@ -53,8 +55,9 @@ struct CausalMask {
   }
 };
 
-/// A query sees the keys of its own document. The same ids serve queries and keys (absolute positions); they may come
-/// in any order and documents may be scattered. A position outside [0, size) belongs to no document and sees nothing.
+/// A query sees the keys of its own document. The same ids serve queries and keys (absolute
+/// positions); they may come in any order and documents may be scattered. A position outside [0,
+/// size) belongs to no document and sees nothing.
 class DocumentMask {
  public:
   explicit DocumentMask(std::vector<std::int64_t> document_ids);

@@ -17,8 +17,9 @@ struct TileCounts {
   std::int64_t empty = 0;    ///< skipped: no query sees any of its keys
 };
 
-/// A decided computation: checked arguments, kernel table, blocking. Immutable, cheap to copy, usable from several
-/// threads at once; reuse it for every call (layer) of the same shape and options.
+/// A decided computation: checked arguments, kernel table, blocking. Immutable, cheap to copy,
+/// usable from several threads at once; reuse it for every call (layer) of the same shape and
+/// options.
 class Plan {
  public:
   /// Throws std::invalid_argument for shapes or options that cannot be run, with the reason.
@@ -29,8 +30,9 @@ class Plan {
   Plan& operator=(const Plan&);
   Plan& operator=(Plan&&) noexcept;
 
-  /// Computes; see attention() for shapes and meaning. Throws std::invalid_argument when a view does not have the
-  /// plan's shape, std::bad_alloc when workspace_bytes() cannot be had; either way before anything is written.
+  /// Computes; see attention() for shapes and meaning. Throws std::invalid_argument when a view
+  /// does not have the plan's shape, std::bad_alloc when workspace_bytes() cannot be had; either
+  /// way before anything is written.
   void run(TensorView<const float, 4> query, TensorView<const float, 4> key,
            TensorView<const float, 4> value, TensorView<float, 4> out,
            std::optional<TensorView<float, 3>> lse = {}, Probe* probe = nullptr) const;
@@ -38,7 +40,8 @@ class Plan {
   /// Bytes that run() allocates beside inputs and outputs, for all threads together.
   std::int64_t workspace_bytes() const;
 
-  /// Tiles that run() will compute and skip, over all batch entries and heads. Walks the mask, not the data.
+  /// Tiles that run() will compute and skip, over all batch entries and heads. Walks the mask, not
+  /// the data.
   TileCounts count_tiles() const;
 
   /// The kernel table (an instruction set's name, see isa.h).

@@ -9,8 +9,8 @@
 
 namespace regard {
 
-/// A tile of weights as the engine holds them, before normalisation. Row r of the tile belongs to query head
-/// head(r) and query query(r); its weight for key kv_begin + j is
+/// A tile of weights as the engine holds them, before normalisation. Row r of the tile belongs to
+/// query head head(r) and query query(r); its weight for key kv_begin + j is
 ///     weights[r * stride + j] = exp(score - row_max[r])    (0 for a masked key)
 /// where row_max[r] is the largest score of the row in this tile (-inf: the row sees no key of it).
 /// Pointers are valid only during the call.
@@ -18,7 +18,8 @@ struct WeightTile {
   std::int64_t batch;
   std::int64_t kv_head;
   std::int64_t heads_per_kv_head;
-  std::int64_t row_begin;  ///< rows of a KV head are numbered query * heads_per_kv_head + head in group
+  std::int64_t
+      row_begin;  ///< rows of a KV head are numbered query * heads_per_kv_head + head in group
   std::int64_t num_rows;
   std::int64_t kv_begin;
   std::int64_t num_keys;
@@ -50,10 +51,10 @@ struct FinishedRows {
   std::int64_t query(std::int64_t r) const { return (row_begin + r) / heads_per_kv_head; }
 };
 
-/// Receives every computed tile of a run, from the run itself: what a probe sees is what the output was made of, and
-/// its presence changes no bit of it. Tiles that no query sees are never computed and never reported.
-/// The engine calls from several threads at once, but all calls for one row come from one thread, tiles in
-/// ascending key order, then finished().
+/// Receives every computed tile of a run, from the run itself: what a probe sees is what the output
+/// was made of, and its presence changes no bit of it. Tiles that no query sees are never computed
+/// and never reported. The engine calls from several threads at once, but all calls for one row
+/// come from one thread, tiles in ascending key order, then finished().
 class Probe {
  public:
   virtual ~Probe() = default;
@@ -64,8 +65,9 @@ class Probe {
 /// Collects normalised weights of one batch entry, for chosen heads and query rows.
 class WeightsProbe final : public Probe {
  public:
-  /// out has shape (heads.size(), queries.size(), kv_len) and is zeroed here; heads and queries are indices without
-  /// repetition. Throws std::invalid_argument on a shape that does not fit, a negative or a repeated index.
+  /// out has shape (heads.size(), queries.size(), kv_len) and is zeroed here; heads and queries are
+  /// indices without repetition. Throws std::invalid_argument on a shape that does not fit, a
+  /// negative or a repeated index.
   WeightsProbe(std::int64_t batch, std::span<const std::int64_t> heads,
                std::span<const std::int64_t> queries, TensorView<float, 3> out);
 

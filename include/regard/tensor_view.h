@@ -8,8 +8,9 @@
 
 namespace regard {
 
-/// Element (i0, i1, ...) lies at data[i0 * strides[0] + i1 * strides[1] + ...]; strides count elements, not bytes.
-/// Strides may be 0 (broadcast) or negative. The view owns nothing; `data` may be null when an extent is 0.
+/// Element (i0, i1, ...) lies at data[i0 * strides[0] + i1 * strides[1] + ...]; strides count
+/// elements, not bytes. Strides may be 0 (broadcast) or negative. The view owns nothing; `data` may
+/// be null when an extent is 0.
 template <class T, std::size_t Rank>
 struct TensorView {
   T* data = nullptr;

@@ -5,8 +5,10 @@
 
 namespace regard {
 
-void attention(TensorView<const float, 4> query, TensorView<const float, 4> key, TensorView<const float, 4> value,
-               TensorView<float, 4> out, const AttentionOptions& options, std::optional<TensorView<float, 3>> lse,
+// NOLINTNEXTLINE(readability-function-size): four tensors are one operand each, as everywhere
+void attention(TensorView<const float, 4> query, TensorView<const float, 4> key,
+               TensorView<const float, 4> value, TensorView<float, 4> out,
+               const AttentionOptions& options, std::optional<TensorView<float, 3>> lse,
                Probe* probe) {
   const Plan plan({.batch = query.shape[0],
                    .num_heads = query.shape[1],

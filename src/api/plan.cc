@@ -11,7 +11,8 @@
 namespace regard {
 namespace {
 
-constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;  // products of two extents cannot overflow
+constexpr std::int64_t kMostExtent = std::int64_t{1}
+                                     << 40;  // products of two extents cannot overflow
 constexpr std::int64_t kMostDim = 512;
 
 void check(const AttentionShape& s, const AttentionOptions& o) {
@@ -23,19 +24,25 @@ void check(const AttentionShape& s, const AttentionOptions& o) {
   check_range("attention: kv_len", s.kv_len, 0, kMostExtent);
   check_range("attention: head_dim", s.head_dim, 1, kMostDim);
   check_range("attention: value_dim", s.value_dim, 1, kMostDim);
+  if (std::int64_t rows = 0; __builtin_mul_overflow(s.batch * s.num_heads, s.q_len, &rows)) {
+    refuse("attention: batch * num_heads * q_len", "too large", "at most 2^63 - 1");
+  }
   if (s.num_heads % s.num_kv_heads != 0) {
     refuse("attention: num_heads", std::to_string(s.num_heads),
            "a multiple of num_kv_heads (" + std::to_string(s.num_kv_heads) + ")");
   }
-  if (o.scale && !std::isfinite(*o.scale)) refuse("attention: scale", std::to_string(*o.scale), "a finite number");
+  if (o.scale && !std::isfinite(*o.scale))
+    refuse("attention: scale", std::to_string(*o.scale), "a finite number");
   if (o.q_offset) check_range("attention: q_offset", *o.q_offset, -kMostExtent, kMostExtent);
   if (!o.q_offset && !o.mask.is_full() && s.q_len != s.kv_len) {
     refuse("attention: q_offset", "not given",
-           "the position of query 0, because q_len (" + std::to_string(s.q_len) + ") differs from kv_len (" +
-               std::to_string(s.kv_len) + ") and the mask speaks of positions");
+           "the position of query 0, because q_len (" + std::to_string(s.q_len) +
+               ") differs from kv_len (" + std::to_string(s.kv_len) +
+               ") and the mask speaks of positions");
   }
   if (!o.kv_lens.empty()) {
-    check_equal("attention: kv_lens.size()", static_cast<std::int64_t>(o.kv_lens.size()), s.batch, "batch");
+    check_equal("attention: kv_lens.size()", static_cast<std::int64_t>(o.kv_lens.size()), s.batch,
+                "batch");
     for (std::size_t b = 0; b < o.kv_lens.size(); ++b) {
       check_range("attention: kv_lens[" + std::to_string(b) + "]", o.kv_lens[b], 0, s.kv_len);
     }
@@ -50,7 +57,8 @@ Executor& executor_of(const Plan::Impl& impl) {
 struct Aligned {
   static constexpr std::align_val_t kBytes{64};
   explicit Aligned(std::int64_t floats)
-      : data(static_cast<float*>(::operator new(static_cast<std::size_t>(floats) * sizeof(float), kBytes))) {}
+      : data(static_cast<float*>(
+            ::operator new(static_cast<std::size_t>(floats) * sizeof(float), kBytes))) {}
   ~Aligned() { ::operator delete(data, kBytes); }
   Aligned(const Aligned&) = delete;
   Aligned& operator=(const Aligned&) = delete;
@@ -69,20 +77,23 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(const Plan&) = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 
-void Plan::run(TensorView<const float, 4> query, TensorView<const float, 4> key, TensorView<const float, 4> value,
-               TensorView<float, 4> out, std::optional<TensorView<float, 3>> lse, Probe* probe) const {
+void Plan::run(TensorView<const float, 4> query, TensorView<const float, 4> key,
+               TensorView<const float, 4> value, TensorView<float, 4> out,
+               std::optional<TensorView<float, 3>> lse, Probe* probe) const {
   const AttentionShape& s = impl_->setup.shape;
   using api::check_view;
   check_view<const float, 4>("attention: query", query, {s.batch, s.num_heads, s.q_len, s.head_dim},
                              {"batch", "num_heads", "q_len", "head_dim"});
   check_view<const float, 4>("attention: key", key, {s.batch, s.num_kv_heads, s.kv_len, s.head_dim},
                              {"batch", "num_kv_heads", "kv_len", "head_dim"});
-  check_view<const float, 4>("attention: value", value, {s.batch, s.num_kv_heads, s.kv_len, s.value_dim},
+  check_view<const float, 4>("attention: value", value,
+                             {s.batch, s.num_kv_heads, s.kv_len, s.value_dim},
                              {"batch", "num_kv_heads", "kv_len", "value_dim"});
   check_view<float, 4>("attention: out", out, {s.batch, s.num_heads, s.q_len, s.value_dim},
                        {"batch", "num_heads", "q_len", "value_dim"});
   if (lse) {
-    check_view<float, 3>("attention: lse", *lse, {s.batch, s.num_heads, s.q_len}, {"batch", "num_heads", "q_len"});
+    check_view<float, 3>("attention: lse", *lse, {s.batch, s.num_heads, s.q_len},
+                         {"batch", "num_heads", "q_len"});
   }
   if (s.batch == 0 || s.q_len == 0) return;
   Executor& executor = executor_of(*impl_);
@@ -98,7 +109,8 @@ std::int64_t Plan::workspace_bytes() const {
 TileCounts Plan::count_tiles() const { return impl_->count_tiles(); }
 std::string Plan::isa() const { return impl_->setup.kernels->isa; }
 std::string Plan::explain() const {
-  return impl_->explain() + "memory:    " + std::to_string(workspace_bytes() / 1024) + " KiB of workspace\n";
+  return impl_->explain() + "memory:    " + std::to_string(workspace_bytes() / 1024) +
+         " KiB of workspace\n";
 }
 
 }  // namespace regard

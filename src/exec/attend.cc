@@ -27,7 +27,8 @@ void load_queries(const Setup& s, const Tensors& t, const RowBlock& block, float
   const std::int64_t group = s.heads_per_kv_head();
   for (std::int64_t row = block.row_begin; row < block.row_end; ++row) {
     const std::int64_t head = block.kv_head * group + row % group;
-    for (std::int64_t d = 0; d < s.shape.head_dim; ++d) *to++ = t.query(block.batch, head, row / group, d);
+    for (std::int64_t d = 0; d < s.shape.head_dim; ++d)
+      *to++ = t.query(block.batch, head, row / group, d);
   }
 }
 
@@ -49,16 +50,25 @@ void pack(const Setup& s, const Tensors& t, const RowBlock& block, std::int64_t 
   }
 }
 
-/// scores[r][j] = scale * query r . key j for the keys of the tiles; -inf where no tile is or the mask forbids.
+/// scores[r][j] = scale * query r . key j for the keys of the tiles; -inf where no tile is or the
+/// mask forbids.
 void score(const Setup& s, const Strip& strip, std::int64_t chunk_begin, Workspace& w) noexcept {
   const KernelTable& k = *s.kernels;
   const std::int64_t depth = s.shape.head_dim, group = s.heads_per_kv_head();
   std::int64_t at = w.tiles.begin()->kv_begin;
   for (const Tile& tile : w.tiles) {
     const std::int64_t offset = tile.kv_begin - chunk_begin, keys = tile.kv_end - tile.kv_begin;
-    k.product({.a = strip.query, .a_stride = depth, .rows = strip.rows,
-               .b = w.key + offset * depth, .b_depth = depth, .panels = s.padded(keys) / k.panel, .depth = depth,
-               .c = w.scores + offset, .c_stride = kChunkKeys, .scale = s.scale, .accumulate = false});
+    k.product({.a = strip.query,
+               .a_stride = depth,
+               .rows = strip.rows,
+               .b = w.key + offset * depth,
+               .b_depth = depth,
+               .panels = s.padded(keys) / k.panel,
+               .depth = depth,
+               .c = w.scores + offset,
+               .c_stride = kChunkKeys,
+               .scale = s.scale,
+               .accumulate = false});
     for (std::int64_t r = 0; r < strip.rows; ++r) {
       float* row = w.scores + r * kChunkKeys;
       std::fill(row + (at - chunk_begin), row + offset, -std::numeric_limits<float>::infinity());
@@ -71,8 +81,10 @@ void score(const Setup& s, const Strip& strip, std::int64_t chunk_begin, Workspa
   }
 }
 
-/// The poisoned tile: 0 * NaN is NaN, so a masked key is skipped instead of multiplied. One product per visible key.
-void accumulate_visible(const Setup& s, const Strip& strip, const Tile& tile, kernels::Product p) noexcept {
+/// The poisoned tile: 0 * NaN is NaN, so a masked key is skipped instead of multiplied. One product
+/// per visible key.
+void accumulate_visible(const Setup& s, const Strip& strip, const Tile& tile,
+                        kernels::Product p) noexcept {
   const std::int64_t group = s.heads_per_kv_head(), keys = tile.kv_end - tile.kv_begin;
   const kernels::Product all = p;
   if (!all.accumulate) std::fill(all.c, all.c + strip.rows * all.c_stride, 0.0f);
@@ -100,14 +112,22 @@ void accumulate(const Setup& s, const Strip& strip, std::int64_t chunk_begin, co
   };
   for (const Tile* tile = w.tiles.begin(); tile != w.tiles.end();) {
     const Tile* last = tile;  // neighbours go through one product
-    while (!poisoned(*last) && last + 1 != w.tiles.end() && last[1].kv_begin == last->kv_end && !poisoned(last[1])) {
+    while (!poisoned(*last) && last + 1 != w.tiles.end() && last[1].kv_begin == last->kv_end &&
+           !poisoned(last[1])) {
       ++last;
     }
     const std::int64_t offset = tile->kv_begin - chunk_begin;
-    const kernels::Product p{.a = w.scores + offset, .a_stride = kChunkKeys, .rows = strip.rows,
-                             .b = w.value + offset * panel, .b_depth = kChunkKeys, .panels = stride / panel,
+    const kernels::Product p{.a = w.scores + offset,
+                             .a_stride = kChunkKeys,
+                             .rows = strip.rows,
+                             .b = w.value + offset * panel,
+                             .b_depth = kChunkKeys,
+                             .panels = stride / panel,
                              .depth = last->kv_end - tile->kv_begin,
-                             .c = out, .c_stride = stride, .scale = 1.0f, .accumulate = tile != w.tiles.begin()};
+                             .c = out,
+                             .c_stride = stride,
+                             .scale = 1.0f,
+                             .accumulate = tile != w.tiles.begin()};
     if (poisoned(*tile)) {
       accumulate_visible(s, strip, *tile, p);
     } else {
@@ -125,7 +145,8 @@ void store(const Setup& s, const Tensors& t, const Strip& strip, State* state) n
     const std::int64_t row = strip.row_begin + r, query = row / group;
     const std::int64_t head = strip.block.kv_head * group + row % group;
     for (std::int64_t e = 0; e < s.shape.value_dim; ++e) {
-      t.out(strip.block.batch, head, query, e) = state == nullptr ? 0.0f : state->out[r * stride + e];
+      t.out(strip.block.batch, head, query, e) =
+          state == nullptr ? 0.0f : state->out[r * stride + e];
     }
     if (t.lse) {
       // Once per row, so the correctly rounded logarithm is affordable.
@@ -137,24 +158,34 @@ void store(const Setup& s, const Tensors& t, const Strip& strip, State* state) n
   }
 }
 
-void report_tile(const Setup& s, const Strip& strip, Probe& probe, std::int64_t chunk_begin, const Workspace& w,
-                 const State& state) noexcept {
+void report_tile(const Setup& s, const Strip& strip, Probe& probe, std::int64_t chunk_begin,
+                 const Workspace& w, const State& state) noexcept {
   const std::int64_t begin = w.tiles.begin()->kv_begin, end = (w.tiles.end() - 1)->kv_end;
-  probe.tile({.batch = strip.block.batch, .kv_head = strip.block.kv_head,
-              .heads_per_kv_head = s.heads_per_kv_head(), .row_begin = strip.row_begin, .num_rows = strip.rows,
-              .kv_begin = begin, .num_keys = end - begin, .weights = w.scores + (begin - chunk_begin),
-              .stride = kChunkKeys, .row_max = state.max});
+  probe.tile({.batch = strip.block.batch,
+              .kv_head = strip.block.kv_head,
+              .heads_per_kv_head = s.heads_per_kv_head(),
+              .row_begin = strip.row_begin,
+              .num_rows = strip.rows,
+              .kv_begin = begin,
+              .num_keys = end - begin,
+              .weights = w.scores + (begin - chunk_begin),
+              .stride = kChunkKeys,
+              .row_max = state.max});
 }
 
-void report_finished(const Setup& s, const Strip& strip, Probe& probe, const State* state) noexcept {
+void report_finished(const Setup& s, const Strip& strip, Probe& probe,
+                     const State* state) noexcept {
   static constexpr auto kNone = [] {
     std::array<float, kStripRows> a{};
     a.fill(-std::numeric_limits<float>::infinity());
     return a;
   }();
   static constexpr std::array<float, kStripRows> kZero{};
-  probe.finished({.batch = strip.block.batch, .kv_head = strip.block.kv_head,
-                  .heads_per_kv_head = s.heads_per_kv_head(), .row_begin = strip.row_begin, .num_rows = strip.rows,
+  probe.finished({.batch = strip.block.batch,
+                  .kv_head = strip.block.kv_head,
+                  .heads_per_kv_head = s.heads_per_kv_head(),
+                  .row_begin = strip.row_begin,
+                  .num_rows = strip.rows,
                   .max = state == nullptr ? kNone.data() : state->max,
                   .sum = state == nullptr ? kZero.data() : state->sum});
 }
@@ -163,11 +194,13 @@ void report_finished(const Setup& s, const Strip& strip, Probe& probe, const Sta
 
 void attend(const Setup& s, const Tensors& t, const RowBlock& block, Workspace& w) noexcept {
   const KernelTable& k = *s.kernels;
-  const std::int64_t kv_len = s.kv_lens[static_cast<std::size_t>(block.batch)], group = s.heads_per_kv_head();
+  const std::int64_t kv_len = s.kv_lens[static_cast<std::size_t>(block.batch)],
+                     group = s.heads_per_kv_head();
   const std::int64_t num_strips = (block.row_end - block.row_begin + kStripRows - 1) / kStripRows;
   const auto strip_at = [&](std::int64_t i) {
     const std::int64_t begin = block.row_begin + i * kStripRows;
-    return Strip{block, begin, std::min(kStripRows, block.row_end - begin), w.query + i * kStripRows * s.shape.head_dim};
+    return Strip{block, begin, std::min(kStripRows, block.row_end - begin),
+                 w.query + i * kStripRows * s.shape.head_dim};
   };
 
   load_queries(s, t, block, w.query);
@@ -185,8 +218,12 @@ void attend(const Setup& s, const Tensors& t, const RowBlock& block, Workspace& 
       State& state = tree.fresh();
       const std::int64_t first = w.tiles.begin()->kv_begin, last = (w.tiles.end() - 1)->kv_end;
       score(s, strip, begin, w);
-      k.softmax({.scores = w.scores + (first - begin), .stride = kChunkKeys, .rows = strip.rows,
-                 .columns = last - first, .max = state.max, .sum = state.sum});
+      k.softmax({.scores = w.scores + (first - begin),
+                 .stride = kChunkKeys,
+                 .rows = strip.rows,
+                 .columns = last - first,
+                 .max = state.max,
+                 .sum = state.sum});
       accumulate(s, strip, begin, w, state.out);
       if (t.probe != nullptr) report_tile(s, strip, *t.probe, begin, w, state);
       tree.push(k, begin / kChunkKeys, strip.rows);

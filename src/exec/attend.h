@@ -50,7 +50,8 @@ struct RowBlock {
   std::int64_t row_end;
 };
 
-/// One worker's memory. Carved from one allocation of Workspace::floats(setup) floats, 64-byte aligned.
+/// One worker's memory. Carved from one allocation of Workspace::floats(setup) floats, 64-byte
+/// aligned.
 class Workspace {
  public:
   static std::int64_t floats(const Setup& setup);
@@ -69,6 +70,7 @@ class Workspace {
 };
 
 /// Computes out and lse of a block's rows. Never throws, never allocates.
-void attend(const Setup& setup, const Tensors& tensors, const RowBlock& block, Workspace& w) noexcept;
+void attend(const Setup& setup, const Tensors& tensors, const RowBlock& block,
+            Workspace& w) noexcept;
 
 }  // namespace regard::exec

@@ -5,8 +5,9 @@
 
 namespace regard::exec {
 
-/// Round to nearest, subnormals kept, no traps, for the life of the object; then the thread's own settings again. Without it a host
-/// that flushes subnormals on its own thread only would get other bits there than on the pool's threads.
+/// Round to nearest, subnormals kept, no traps, for the life of the object; then the thread's own
+/// settings again. Without it a host that flushes subnormals on its own thread only would get other
+/// bits there than on the pool's threads.
 class FloatEnvironment {
  public:
   FloatEnvironment() {

@@ -13,7 +13,8 @@ namespace regard::exec {
 /// Rows of a weight matrix packed as keys are.
 class PackedLinear {
  public:
-  PackedLinear(const kernels::KernelTable& kernels, TensorView<const float, 2> weight, std::span<const float> bias);
+  PackedLinear(const kernels::KernelTable& kernels, TensorView<const float, 2> weight,
+               std::span<const float> bias);
 
   std::int64_t in_features() const { return in_; }
   std::int64_t out_features() const { return out_; }

@@ -9,10 +9,11 @@
 
 namespace regard::exec {
 
-/// A binary counter of states. The state of chunk c enters at level 0 and moves up while bit `level` of c is set, merging with
-/// the state that waits there; whatever was skipped, empty or computed elsewhere, two chunks always meet at the same node. So
-/// the bits do not depend on how many rows, chunks or calls the work was cut into.
-/// Memory: levels(num_chunks) + 1 states, lent by the caller.
+/// A binary counter of states. The state of chunk c enters at level 0 and moves up while bit
+/// `level` of c is set, merging with the state that waits there; whatever was skipped, empty or
+/// computed elsewhere, two chunks always meet at the same node. So the bits do not depend on how
+/// many rows, chunks or calls the work was cut into. Memory: levels(num_chunks) + 1 states, lent by
+/// the caller.
 class MergeTree {
  public:
   static std::int64_t levels(std::int64_t num_chunks) {
@@ -56,21 +57,19 @@ class MergeTree {
     while (next_chunk_ < chunk) enter(k, rows, false);
   }
 
-  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits.
+  /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An
+  /// empty one leaves fresh() alone: the state to be pushed after it is already there.
   void enter(const kernels::KernelTable& k, std::int64_t rows, bool full) {
+    kernels::State* moving = full ? &fresh() : nullptr;
     std::size_t level = 0;
     for (; next_chunk_ >> level & 1; ++level) {
       if (!(occupied_ >> level & 1)) continue;
-      if (full) {
-        k.merge(states_[level], fresh(), rows, stride_);
-      } else {
-        std::swap(states_[level], fresh());
-        full = true;
-      }
+      if (moving != nullptr) k.merge(states_[level], *moving, rows, stride_);
+      if (moving == nullptr) moving = &states_[level];
       occupied_ &= ~(std::uint64_t{1} << level);
     }
-    if (full) {
-      std::swap(states_[level], fresh());
+    if (moving != nullptr) {
+      std::swap(states_[level], *moving);
       occupied_ |= std::uint64_t{1} << level;
     }
     ++next_chunk_;

@@ -1,4 +1,5 @@
-// src/exec/thread_pool.cc - the executors that regard brings: the caller's thread, and Highway's pool.
+// src/exec/thread_pool.cc - the executors that regard brings: the caller's thread, and Highway's
+// pool.
 #include <sched.h>
 
 #include <algorithm>
@@ -58,8 +59,8 @@ Executor& serial_executor() {
 std::unique_ptr<Executor> make_thread_pool(int num_threads) {
   constexpr int kMost = 1024;
   if (num_threads < 1 || num_threads > kMost) {
-    throw std::invalid_argument("make_thread_pool: num_threads is " + std::to_string(num_threads) + ", expected 1.." +
-                                std::to_string(kMost));
+    throw std::invalid_argument("make_thread_pool: num_threads is " + std::to_string(num_threads) +
+                                ", expected 1.." + std::to_string(kMost));
   }
   return std::make_unique<ThreadPool>(num_threads);
 }

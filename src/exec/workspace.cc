@@ -37,7 +37,8 @@ Workspace::Workspace(const Setup& s, float* memory) {
   value = carver.take(kChunkKeys * stride);
   scores = carver.take(kStripRows * kChunkKeys);
   for (std::int64_t row = 0; row < block_rows(s); row += kStripRows) {
-    std::vector<kernels::State> states(static_cast<std::size_t>(MergeTree::levels(num_chunks(s)) + 1));
+    std::vector<kernels::State> states(
+        static_cast<std::size_t>(MergeTree::levels(num_chunks(s)) + 1));
     for (kernels::State& state : states) {
       state = {carver.take(kStripRows), carver.take(kStripRows), carver.take(kStripRows * stride)};
     }

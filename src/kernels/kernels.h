@@ -6,7 +6,8 @@
 
 namespace regard::kernels {
 
-/// Rows of a matrix, as a kernel reads them: element (r, c) lies at data[r * row_stride + c * column_stride].
+/// Rows of a matrix, as a kernel reads them: element (r, c) lies at data[r * row_stride + c *
+/// column_stride].
 struct Matrix {
   const float* data;
   std::int64_t rows;
@@ -20,7 +21,8 @@ struct Product {
   const float* a;  ///< (rows, depth), rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< panels as packed: [panel][b_depth][panel width]; the first `depth` rows of each are used
+  const float* b;  ///< panels as packed: [panel][b_depth][panel width]; the first `depth` rows of
+                   ///< each are used
   std::int64_t b_depth;
   std::int64_t panels;
   std::int64_t depth;
@@ -28,11 +30,13 @@ struct Product {
   std::int64_t c_stride;
   float scale;
   bool accumulate;  ///< the chains go on from what c holds, instead of from 0
+  bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
 };
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.
 struct Softmax {
-  float* scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 16 columns
+  float*
+      scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 16 columns
   std::int64_t stride;
   std::int64_t rows;
   std::int64_t columns;
@@ -40,15 +44,16 @@ struct Softmax {
   float* sum;
 };
 
-/// The state of some rows over some keys: out[r] = sum_j w_j value_j, sum[r] = sum_j w_j, w_j = exp(score_j - max[r]).
-/// A row that saw no key has max = -inf, sum = 0, out = 0.
+/// The state of some rows over some keys: out[r] = sum_j w_j value_j, sum[r] = sum_j w_j, w_j =
+/// exp(score_j - max[r]). A row that saw no key has max = -inf, sum = 0, out = 0.
 struct State {
   float* max;
   float* sum;
   float* out;  ///< (rows, out_stride)
 };
 
-/// README.md beside this file is the contract of each kernel. All are noexcept and allocate nothing.
+/// README.md beside this file is the contract of each kernel. All are noexcept and allocate
+/// nothing.
 struct KernelTable {
   const char* isa;     ///< Highway's name of the target
   std::int64_t panel;  ///< columns of a packed panel; divides 64
@@ -59,8 +64,10 @@ struct KernelTable {
   void (*softmax)(const Softmax& s);
   void (*merge)(const State& left, const State& right, std::int64_t rows, std::int64_t stride);
   void (*finish)(const State& state, std::int64_t rows, std::int64_t stride);
-  void (*exp)(const float* x, float* y, std::int64_t n);  ///< for the test of every float; y[i] = exp(x[i]), x <= 0
-  double (*fma_peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent FMAs
+  void (*exp)(const float* x, float* y,
+              std::int64_t n);  ///< for the test of every float; y[i] = exp(x[i]), x <= 0
+  double (*fma_peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds
+                                             ///< of independent FMAs
 };
 
 /// Tables that this CPU can run, best first; the portable one is last. At least one.

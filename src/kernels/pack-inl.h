@@ -33,9 +33,11 @@ HWY_INLINE void Transpose4x4(const float* source, std::int64_t row_stride, float
 }
 #endif
 
-/// Rows of the source become columns: packed[p][c][j] = source[p * kPanel + j][c]; absent rows are 0.
+/// Rows of the source become columns: packed[p][c][j] = source[p * kPanel + j][c]; absent rows are
+/// 0.
 void PackColumns(const Matrix& source, float* packed) {
-  for (std::int64_t first = 0; first < source.rows; first += kPanel, packed += source.columns * kPanel) {
+  for (std::int64_t first = 0; first < source.rows;
+       first += kPanel, packed += source.columns * kPanel) {
     const std::int64_t rows = HWY_MIN(source.rows - first, static_cast<std::int64_t>(kPanel));
     const float* from = source.data + first * source.row_stride;
     std::int64_t fast_rows = 0, fast_columns = 0;
@@ -45,7 +47,8 @@ void PackColumns(const Matrix& source, float* packed) {
       fast_columns = source.columns & ~std::int64_t{3};
       for (std::int64_t r = 0; r < fast_rows; r += 4) {
         for (std::int64_t c = 0; c < fast_columns; c += 4) {
-          Transpose4x4(from + r * source.row_stride + c, source.row_stride, packed + c * kPanel + r);
+          Transpose4x4(from + r * source.row_stride + c, source.row_stride,
+                       packed + c * kPanel + r);
         }
       }
     }
@@ -59,13 +62,14 @@ void PackColumns(const Matrix& source, float* packed) {
   }
 }
 
-/// Columns are cut into panels: packed[p][r][j] = source[r][p * kPanel + j], absent columns 0, panels packed_depth rows
-/// apart. True when every element of the source is finite.
+/// Columns are cut into panels: packed[p][r][j] = source[r][p * kPanel + j], absent columns 0,
+/// panels packed_depth rows apart. True when every element of the source is finite.
 bool PackRows(const Matrix& source, std::int64_t packed_depth, float* packed) {
   const Floats d;
   Vector poison = hn::Zero(d);  // x * 0 is 0 for finite x and NaN for the rest
   float rest_poison = 0.0f;
-  for (std::int64_t first = 0; first < source.columns; first += kPanel, packed += packed_depth * kPanel) {
+  for (std::int64_t first = 0; first < source.columns;
+       first += kPanel, packed += packed_depth * kPanel) {
     const std::int64_t columns = HWY_MIN(source.columns - first, static_cast<std::int64_t>(kPanel));
     for (std::int64_t r = 0; r < source.rows; ++r) {
       const float* from = source.data + r * source.row_stride + first * source.column_stride;

@@ -1,4 +1,5 @@
-// src/kernels/product-inl.h - the one matrix product: scores, values and linear layers all go through it.
+// src/kernels/product-inl.h - the one matrix product: scores, values and linear layers all go
+// through it.
 #if defined(REGARD_KERNELS_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef REGARD_KERNELS_PRODUCT_INL_H_
 #undef REGARD_KERNELS_PRODUCT_INL_H_
@@ -18,8 +19,9 @@ using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
 inline constexpr int kLanes = static_cast<int>(HWY_MAX_LANES_D(Floats));
 
-// The register tile: kTileRows x kTileVectors accumulators, the vectors of one row of b, one broadcast element of a.
-// 12 x 2 of 32 registers keeps a panel of b at 128 bytes a row: 16 KiB for 128 rows, half of the smallest L1.
+// The register tile: kTileRows x kTileVectors accumulators, the vectors of one row of b, one
+// broadcast element of a. 12 x 2 of 32 registers keeps a panel of b at 128 bytes a row: 16 KiB for
+// 128 rows, half of the smallest L1.
 #if HWY_TARGET == HWY_SCALAR
 inline constexpr int kTileRows = 2, kTileVectors = 4;
 #elif HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
@@ -38,9 +40,11 @@ static_assert(64 % kPanel == 0);
 #define REGARD_UNROLL _Pragma("clang loop unroll(full)")
 #endif
 
-/// kRows rows of c for one panel of b: one chain of multiply-adds per element, k ascending, whatever kRows is.
+/// kRows rows of c for one panel of b: one chain of multiply-adds per element, k ascending,
+/// whatever kRows is.
 template <int kRows>
-void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, float* HWY_RESTRICT c) {
+void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
+                 float* HWY_RESTRICT c) {
   const Floats d;
   Vector sum[kRows][kTileVectors];
   REGARD_UNROLL
@@ -66,7 +70,9 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
     for (int v = 0; v < kTileVectors; ++v) {
-      hn::StoreU(hn::Mul(sum[r][v], scale), d, c + r * p.c_stride + v * kLanes);
+      float* to = c + r * p.c_stride + v * kLanes;
+      const Vector result = hn::Mul(sum[r][v], scale);
+      hn::StoreU(p.add ? hn::Add(hn::LoadU(d, to), result) : result, d, to);
     }
   }
 }
@@ -92,7 +98,8 @@ void RunProduct(const Product& p) {
   }
 }
 
-/// Independent multiply-adds in registers, as many as the register tile has: what the machine could do at best.
+/// Independent multiply-adds in registers, as many as the register tile has: what the machine could
+/// do at best.
 double FmaPeak(std::int64_t repeats) {
   const Floats d;
   Vector sum[kTileRows][kTileVectors];

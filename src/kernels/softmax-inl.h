@@ -18,7 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Sums run in 16 virtual lanes (key mod 16) on every instruction set, so that lane width does not change the bits.
+// Sums run in 16 virtual lanes (key mod 16) on every instruction set, so that lane width does not
+// change the bits.
 inline constexpr int kSumLanes = 16;
 inline constexpr int kSumVectors = kSumLanes / kLanes;
 static_assert(kSumLanes % kLanes == 0);
@@ -74,37 +75,45 @@ void RunSoftmax(const Softmax& s) {
   }
 }
 
-/// exp of one number, by the same instructions as a vector of them.
-HWY_INLINE float ExpOne(float x) {
+/// The factors that bring two sides with these maxima to their common maximum. A side that saw no
+/// key gets 0 and leaves the other's factor exactly 1.
+HWY_INLINE void MergeFactors(Vector left_max, Vector right_max, float* left, float* right) {
   const Floats d;
-  return hn::GetLane(Exp(d, hn::Set(d, x)));
+  const Vector none = hn::Set(d, kMinusInfinity);
+  const Vector max = hn::Max(left_max, right_max);
+  // exp(-inf - -inf) would be NaN: both sides empty are shifted by 0.
+  const Vector shift = hn::IfThenZeroElse(hn::Eq(max, none), max);
+  hn::StoreU(Exp(d, hn::Sub(left_max, shift)), d, left);
+  hn::StoreU(Exp(d, hn::Sub(right_max, shift)), d, right);
 }
 
-/// right <- left merged with right. A side that saw no key leaves the other untouched, to the bit.
+/// right <- left merged with right, rows of out `stride` apart. max and sum have room up to the
+/// next multiple of 16 rows.
 void Merge(const State& left, const State& right, std::int64_t rows, std::int64_t stride) {
   const Floats d;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* from = left.out + r * stride;
-    float* to = right.out + r * stride;
-    if (left.max[r] == kMinusInfinity) continue;
-    float keep = 0.0f, add = 1.0f, max = left.max[r];
-    if (right.max[r] != kMinusInfinity) {
-      max = left.max[r] > right.max[r] ? left.max[r] : right.max[r];
-      keep = ExpOne(right.max[r] - max);
-      add = ExpOne(left.max[r] - max);
-    }
-    right.max[r] = max;
-    right.sum[r] = hn::GetLane(hn::MulAdd(hn::Set(d, right.sum[r]), hn::Set(d, keep), hn::Set(d, left.sum[r] * add)));
-    const Vector k = hn::Set(d, keep), a = hn::Set(d, add);
-    for (std::int64_t i = 0; i < stride; i += kLanes) {
-      const Vector scaled = hn::Mul(hn::LoadU(d, from + i), a);
-      hn::StoreU(hn::MulAdd(hn::LoadU(d, to + i), k, scaled), d, to + i);
+  HWY_ALIGN float left_factor[kLanes], right_factor[kLanes];
+  for (std::int64_t first = 0; first < rows; first += kLanes) {
+    const Vector left_max = hn::LoadU(d, left.max + first),
+                 right_max = hn::LoadU(d, right.max + first);
+    MergeFactors(left_max, right_max, left_factor, right_factor);
+    const Vector scaled = hn::Mul(hn::LoadU(d, left.sum + first), hn::LoadU(d, left_factor));
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, right.sum + first), hn::LoadU(d, right_factor), scaled), d,
+               right.sum + first);
+    hn::StoreU(hn::Max(left_max, right_max), d, right.max + first);
+    for (std::int64_t r = first; r < HWY_MIN(rows, first + kLanes); ++r) {
+      const float* from = left.out + r * stride;
+      float* to = right.out + r * stride;
+      const Vector a = hn::Set(d, left_factor[r - first]), b = hn::Set(d, right_factor[r - first]);
+      for (std::int64_t i = 0; i < stride; i += kLanes) {
+        hn::StoreU(hn::MulAdd(hn::LoadU(d, to + i), b, hn::Mul(hn::LoadU(d, from + i), a)), d,
+                   to + i);
+      }
     }
   }
 }
 
-/// out[r] = out[r] / sum[r], 0 where the row saw no key. Adding 0 turns -0 into 0: whether a key of weight 0 was multiplied or
-/// skipped must not show.
+/// out[r] = out[r] / sum[r], 0 where the row saw no key. Adding 0 turns -0 into 0: whether a key of
+/// weight 0 was multiplied or skipped must not show.
 void Finish(const State& state, std::int64_t rows, std::int64_t stride) {
   const Floats d;
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -119,7 +128,8 @@ void Finish(const State& state, std::int64_t rows, std::int64_t stride) {
 void ExpArray(const float* x, float* y, std::int64_t n) {
   const Floats d;
   for (std::int64_t i = 0; i < n; i += kLanes) {
-    const std::size_t count = static_cast<std::size_t>(HWY_MIN(n - i, static_cast<std::int64_t>(kLanes)));
+    const std::size_t count =
+        static_cast<std::size_t>(HWY_MIN(n - i, static_cast<std::int64_t>(kLanes)));
     hn::StoreN(Exp(d, hn::LoadN(d, x + i, count)), d, y + i, count);
   }
 }

@@ -24,7 +24,8 @@ const kernels::KernelTable& active_table() {
 
 std::vector<std::string> supported_isas() {
   std::vector<std::string> names;
-  for (const kernels::KernelTable* table : kernels::supported_tables()) names.emplace_back(table->isa);
+  for (const kernels::KernelTable* table : kernels::supported_tables())
+    names.emplace_back(table->isa);
   return names;
 }
 
@@ -37,7 +38,8 @@ void force_isa(std::string_view name) {
     if (name == table->isa) return forced_table.store(table);
     supported += std::string(supported.empty() ? "" : ", ") + table->isa;
   }
-  throw std::invalid_argument("force_isa: name is \"" + std::string(name) + "\", expected one of " + supported);
+  throw std::invalid_argument("force_isa: name is \"" + std::string(name) + "\", expected one of " +
+                              supported);
 }
 
 }  // namespace regard

@@ -39,8 +39,8 @@ DocumentMask::Span DocumentMask::span(std::int64_t begin, std::int64_t end) cons
 TileKind DocumentMask::classify(TileRange t) const {
   const auto size = static_cast<std::int64_t>(ids_.size());
   const bool inside = t.q_begin >= 0 && t.q_end <= size && t.kv_begin >= 0 && t.kv_end <= size;
-  t = {std::max<std::int64_t>(t.q_begin, 0), std::min(t.q_end, size), std::max<std::int64_t>(t.kv_begin, 0),
-       std::min(t.kv_end, size)};
+  t = {std::max<std::int64_t>(t.q_begin, 0), std::min(t.q_end, size),
+       std::max<std::int64_t>(t.kv_begin, 0), std::min(t.kv_end, size)};
   if (t.q_begin >= t.q_end || t.kv_begin >= t.kv_end) return TileKind::kEmpty;
   const Span q = span(t.q_begin, t.q_end), kv = span(t.kv_begin, t.kv_end);
   if (q.max < kv.min || kv.max < q.min) return TileKind::kEmpty;

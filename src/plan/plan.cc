@@ -12,7 +12,8 @@ namespace regard {
 namespace {
 
 std::vector<std::int64_t> lengths(const AttentionShape& shape, const AttentionOptions& options) {
-  if (options.kv_lens.empty()) return std::vector(static_cast<std::size_t>(shape.batch), shape.kv_len);
+  if (options.kv_lens.empty())
+    return std::vector(static_cast<std::size_t>(shape.batch), shape.kv_len);
   return {options.kv_lens.begin(), options.kv_lens.end()};
 }
 
@@ -21,7 +22,8 @@ std::vector<std::int64_t> lengths(const AttentionShape& shape, const AttentionOp
 Plan::Impl::Impl(const AttentionShape& shape, const AttentionOptions& options)
     : masks(options.mask, options.q_offset.value_or(0)),
       setup{.shape = shape,
-            .scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(shape.head_dim))),
+            .scale = options.scale.value_or(
+                static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)))),
             .kv_lens = lengths(shape, options),
             .masks = &masks,
             .kernels = &plan::active_table()},
@@ -39,7 +41,8 @@ TileCounts Plan::Impl::count_tiles() const {
         masks.tiles({row / group, (row_end - 1) / group + 1, begin, end}, found);
         counts.empty += (end - begin + exec::kTileKeys - 1) / exec::kTileKeys;
         for (const exec::Tile& tile : found) {
-          const std::int64_t tiles = (tile.kv_end - tile.kv_begin + exec::kTileKeys - 1) / exec::kTileKeys;
+          const std::int64_t tiles =
+              (tile.kv_end - tile.kv_begin + exec::kTileKeys - 1) / exec::kTileKeys;
           (tile.kind == TileKind::kFull ? counts.full : counts.partial) += tiles;
           counts.empty -= tiles;
         }
@@ -57,16 +60,18 @@ std::string Plan::Impl::explain() const {
   const TileCounts tiles = count_tiles();
   const std::int64_t all = tiles.full + tiles.partial + tiles.empty;
   std::ostringstream text;
-  text << "attention: batch " << s.batch << ", " << s.num_heads << " heads over " << s.num_kv_heads << ", " << s.q_len
-       << " queries x " << s.kv_len << " keys, head_dim " << s.head_dim << ", value_dim " << s.value_dim
-       << ", float32\n"
-       << "kernels:   " << setup.kernels->isa << ", strips of " << exec::kStripRows << " rows, tiles of "
-       << exec::kTileKeys << " keys, chunks of " << exec::kChunkKeys << "\n"
-       << "tiles:     " << tiles.full << " full, " << tiles.partial << " partial, " << tiles.empty << " skipped of "
-       << all << "\n"
+  text << "attention: batch " << s.batch << ", " << s.num_heads << " heads over " << s.num_kv_heads
+       << ", " << s.q_len << " queries x " << s.kv_len << " keys, head_dim " << s.head_dim
+       << ", value_dim " << s.value_dim << ", float32\n"
+       << "kernels:   " << setup.kernels->isa << ", strips of " << exec::kStripRows
+       << " rows, tiles of " << exec::kTileKeys << " keys, chunks of " << exec::kChunkKeys << "\n"
+       << "tiles:     " << tiles.full << " full, " << tiles.partial << " partial, " << tiles.empty
+       << " skipped of " << all << "\n"
        << "cost:      at most "
-       << 2.0 * static_cast<double>((tiles.full + tiles.partial) * exec::kStripRows * exec::kTileKeys *
-                                    (s.head_dim + s.value_dim)) / 1e9
+       << 2.0 *
+              static_cast<double>((tiles.full + tiles.partial) * exec::kStripRows *
+                                  exec::kTileKeys * (s.head_dim + s.value_dim)) /
+              1e9
        << " GFLOP\n";
   return text.str();
 }

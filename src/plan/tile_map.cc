@@ -1,12 +1,13 @@
-// src/plan/tile_map.cc - a mask turned into tiles, a strip of queries and a chunk of keys at a time.
+// src/plan/tile_map.cc - a mask turned into tiles, a strip of queries and a chunk of keys at a
+// time.
 #include "plan/tile_map.h"
 
 #include <algorithm>
 
 namespace regard::plan {
 
-/// The exact kind of a tile (at most kTileKeys keys), its bits filled in when it is partial. A mask may answer kPartial for want of
-/// knowing better; here the bits decide.
+/// The exact kind of a tile (at most kTileKeys keys), its bits filled in when it is partial. A mask
+/// may answer kPartial for want of knowing better; here the bits decide.
 TileKind TileMap::look(const TileRange& range, exec::Tile& tile) const noexcept {
   const TileKind guess = mask_.classify(range);
   if (guess != TileKind::kPartial) return guess;

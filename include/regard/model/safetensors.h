@@ -1,8 +1,10 @@
-// include/regard/model/safetensors.h - tensors of a safetensors file, every byte of its header distrusted.
+// include/regard/model/safetensors.h - tensors of a safetensors file, every byte of its header
+// distrusted.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -18,11 +20,19 @@ struct TensorInfo {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 };
+using TensorMap = std::map<std::string, TensorInfo, std::less<>>;
 
-/// An open safetensors file, its header checked before anything is allocated from what it says: header length within
-/// the file and below 100,000,000 bytes, JSON nesting, duplicate keys, dtypes, shapes (products in checked arithmetic),
-/// offsets that match them, no overlap, no hole, no byte left over.
-/// Errors are std::runtime_error: one line with the path, the thing, what came and what was wanted.
+/// The tensors that a header describes. `header` is the JSON text that follows the 8 bytes of its
+/// length, `file_bytes` the length of the whole file, `name` stands for the path in errors. Nothing
+/// is allocated from what the header only says. Checks: JSON, nesting, duplicate keys, dtypes,
+/// shapes (products in checked arithmetic), offsets that match them, no overlap, no hole, no byte
+/// left over. Throws std::runtime_error.
+TensorMap parse_safetensors_header(std::string_view header, std::uint64_t file_bytes,
+                                   std::string_view name);
+
+/// An open safetensors file, its header checked: length within the file and below 100,000,000
+/// bytes, then as above. Immutable; thread safe. Errors are std::runtime_error: one line with the
+/// path, the thing, what came and what was wanted.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -31,15 +41,22 @@ class SafetensorsFile {
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
 
   const std::filesystem::path& path() const { return path_; }
-  const std::map<std::string, TensorInfo, std::less<>>& tensors() const { return tensors_; }
+  const TensorMap& tensors() const { return tensors_; }
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
 
-  /// Reads a float32 tensor that must have exactly this shape.
+  /// The tensor, which must be there, be float32 and have exactly this shape.
+  const TensorInfo& expect_f32(std::string_view name, std::span<const std::int64_t> shape) const;
+
+  /// Reads such a tensor into `out`, which has one element for each of the tensor's. All of them
+  /// must be finite.
+  void read_f32(std::string_view name, std::span<const std::int64_t> shape,
+                std::span<float> out) const;
+  /// The same into a new vector.
   std::vector<float> read_f32(std::string_view name, std::span<const std::int64_t> shape) const;
 
  private:
   std::filesystem::path path_;
-  std::map<std::string, TensorInfo, std::less<>> tensors_;
+  TensorMap tensors_;
   int fd_ = -1;
 };
 

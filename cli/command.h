@@ -1,0 +1,45 @@
+// cli/command.h - what every verb shares: its arguments, its errors, its exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "regard/model/models.h"
+
+namespace regard::cli {
+
+/// The command line is wrong: exit status 2. Every other exception: 1. what() is one line that
+/// names the thing, what came, what was wanted and what to do.
+class UsageError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A verb of the command line: run gets the arguments after the verb's name.
+struct Verb {
+  std::string name, summary;
+  void (*run)(std::span<const char* const> arguments);
+};
+std::span<const Verb> verbs();
+void look(std::span<const char* const> arguments);    // cli/look.cc
+void models(std::span<const char* const> arguments);  // cli/models.cc
+
+/// Fills app's options. False when it was asked for help, which has then been printed. Throws
+/// UsageError.
+bool parse(CLI::App& app, std::span<const char* const> arguments);
+
+/// A whole number from an option's text. Throws UsageError that names the option and the range.
+std::int64_t whole_number(std::string_view option, const std::string& text, std::int64_t least,
+                          std::int64_t most = std::numeric_limits<std::int64_t>::max());
+
+/// model::find_model, whose error asks "did you mean" too.
+model::FoundModel find_model(const std::string& name);
+
+/// Prints to standard output, checked.
+void print(std::string_view text);
+
+}  // namespace regard::cli

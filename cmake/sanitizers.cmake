@@ -1,0 +1,12 @@
+# cmake/sanitizers.cmake - REGARD_SANITIZE and REGARD_FUZZ instrument everything, third-party code included.
+if(REGARD_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "REGARD_FUZZ needs clang (libFuzzer), the compiler is ${CMAKE_CXX_COMPILER}")
+  endif()
+  set(REGARD_SANITIZE "address,undefined")
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(REGARD_SANITIZE)
+  add_compile_options(-fsanitize=${REGARD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${REGARD_SANITIZE})
+endif()

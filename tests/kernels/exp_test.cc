@@ -1,0 +1,119 @@
+// tests/kernels/exp_test.cc - the engine's exp against double, for every float of its domain, on
+// every table.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace regard::test {
+namespace {
+
+// What README.md beside the kernels says; the bound of docs/numerics.md allows 2.
+double most_ulps(const kernels::KernelTable& table) {
+  const std::string_view isa = table.isa;
+  const bool has_fma = isa.starts_with("AVX") || isa.starts_with("NEON");
+  return has_fma ? 0.89 : 1.17;
+}
+
+// Distance in units of the float32 result's last place.
+double ulps(float got, double exact) {
+  const int exponent = std::max(std::ilogb(exact), -126);
+  return std::abs(static_cast<double>(got) - exact) / std::ldexp(1.0, exponent - 23);
+}
+
+// Every `step`-th float from -0 down to -104, where even double rounds to less than a subnormal.
+// REGARD_EXHAUSTIVE=1 takes all 1.12e9.
+TEST(Exp, WithinItsUlpsEverywhere) {
+  const bool exhaustive = std::getenv("REGARD_EXHAUSTIVE") != nullptr;
+  const std::uint64_t step = exhaustive ? 1 : 211;
+  const std::uint64_t first = std::bit_cast<std::uint32_t>(-0.0F);
+  const std::uint64_t last = std::bit_cast<std::uint32_t>(-104.0F);
+  const auto tables = kernels::supported_tables();
+  std::vector<double> worst(tables.size());
+  std::vector<float> x, y;
+  std::vector<double> exact;
+  for (std::uint64_t bits = first; bits <= last;) {
+    x.clear();
+    exact.clear();
+    for (; bits <= last && x.size() < 4096; bits += step) {
+      x.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+      exact.push_back(std::exp(static_cast<double>(x.back())));
+    }
+    y.resize(x.size());
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+      tables[t]->exp(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        if (exact[i] < 0x1p-126) {
+          ASSERT_EQ(y[i], 0.0F) << tables[t]->isa << " exp(" << x[i] << ")";
+        } else {
+          worst[t] = std::max(worst[t], ulps(y[i], exact[i]));
+        }
+      }
+    }
+  }
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    EXPECT_LE(worst[t], most_ulps(*tables[t])) << tables[t]->isa;
+    EXPECT_GT(worst[t], 0.49) << tables[t]->isa;  // rounding alone costs half: the test did look
+    RecordProperty(std::string("ulps_") + tables[t]->isa, std::to_string(worst[t]));
+  }
+}
+
+// Near the flush and near 0 every float counts, in every run.
+TEST(Exp, EveryFloatWhereItIsDelicate) {
+  const float log_smallest = -87.336548F;  // ln 2^-126
+  for (const float centre : {log_smallest, -0.34657359F, -1.0F, -0x1p-24F, -0x1p-12F}) {
+    const std::uint32_t middle = std::bit_cast<std::uint32_t>(centre);
+    std::vector<float> x, y;
+    for (std::uint32_t bits = middle - 50'000; bits < middle + 50'000; ++bits) {
+      x.push_back(std::bit_cast<float>(bits));
+    }
+    y.resize(x.size());
+    for (const kernels::KernelTable* table : kernels::supported_tables()) {
+      table->exp(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double exact = std::exp(static_cast<double>(x[i]));
+        ASSERT_LE(exact < 0x1p-126 ? static_cast<double>(y[i]) : ulps(y[i], exact),
+                  exact < 0x1p-126 ? 0 : most_ulps(*table))
+            << table->isa << " exp(" << x[i] << ") = " << y[i];
+      }
+    }
+  }
+}
+
+TEST(Exp, ExactValues) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> x{0.0F, -0.0F, -1e-45F, -1e-40F, -infinity, -3.4e38F, -1000.0F, -88.0F};
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    std::vector<float> y(x.size());
+    table->exp(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+    EXPECT_EQ(y, (std::vector<float>{1, 1, 1, 1, 0, 0, 0, 0})) << table->isa;
+    const float nan = std::nanf("");
+    table->exp(&nan, y.data(), 1);
+    EXPECT_TRUE(std::isnan(y[0])) << table->isa;
+  }
+}
+
+// Lengths that do not fill a vector, in place or not.
+TEST(Exp, AnyLength) {
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    for (std::size_t n = 0; n <= 70; ++n) {
+      std::vector<float> x, y(n + 1, 7.0F);
+      for (std::size_t i = 0; i < n; ++i) x.push_back(-0.1F * static_cast<float>(i));
+      table->exp(x.data(), y.data(), static_cast<std::int64_t>(n));
+      for (std::size_t i = 0; i < n; ++i) {
+        EXPECT_LE(ulps(y[i], std::exp(static_cast<double>(x[i]))), most_ulps(*table));
+      }
+      EXPECT_EQ(y[n], 7.0F);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace regard::test

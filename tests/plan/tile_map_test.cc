@@ -1,0 +1,122 @@
+// tests/plan/tile_map_test.cc - the plan computes exactly the tiles that some query sees, and masks
+// only where it must.
+#include "plan/tile_map.h"
+
+#include <gtest/gtest.h>
+
+#include "regard/isa.h"
+#include "regard/plan.h"
+#include "support/masks.h"
+#include "support/problem.h"
+
+namespace regard::test {
+namespace {
+
+// Counts by asking allows() for every pair: a strip is kStripRows rows (query * heads of the group
+// + head), a tile kTileKeys keys.
+TileCounts brute_force(const Problem& p) {
+  TileCounts counts;
+  const auto& s = p.shape;
+  const std::int64_t group = s.num_heads / s.num_kv_heads, rows = s.q_len * group;
+  for (std::int64_t b = 0; b < s.batch; ++b) {
+    const std::int64_t kv_len =
+        p.kv_lens.empty() ? s.kv_len : p.kv_lens[static_cast<std::size_t>(b)];
+    for (std::int64_t row = 0; row < rows; row += exec::kStripRows) {
+      for (std::int64_t kv = 0; kv < kv_len; kv += exec::kTileKeys) {
+        bool any = false, every = true;
+        for (std::int64_t r = row; r < std::min(row + exec::kStripRows, rows); ++r) {
+          for (std::int64_t j = kv; j < std::min(kv + exec::kTileKeys, kv_len); ++j) {
+            const bool allowed = p.mask.mask.allows(p.q_offset.value_or(0) + r / group, j);
+            any |= allowed;
+            every &= allowed;
+          }
+        }
+        (every ? counts.full : any ? counts.partial : counts.empty) += s.num_kv_heads;
+      }
+    }
+  }
+  return counts;
+}
+
+TEST(TileMap, CountsAreTheLeastPossible) {
+  for (const std::uint64_t seed : trial_seeds(100)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const Problem p = random_problem(rng, 1'000'000);
+    const TileCounts expected = brute_force(p), got = Plan(p.shape, p.options()).count_tiles();
+    EXPECT_EQ(got.full, expected.full) << p.describe();
+    EXPECT_EQ(got.partial, expected.partial) << p.describe();
+    EXPECT_EQ(got.empty, expected.empty) << p.describe();
+  }
+}
+
+// Half of a long causal problem is skipped, and only the diagonal is masked.
+TEST(TileMap, CausalSkipsHalf) {
+  AttentionOptions options;
+  options.mask = CausalMask{};
+  const TileCounts tiles = Plan({1, 1, 1, 4096, 4096, 64, 64}, options).count_tiles();
+  const double all = static_cast<double>(tiles.full + tiles.partial + tiles.empty);
+  EXPECT_NEAR(static_cast<double>(tiles.empty) / all, 0.5, 0.02);
+  EXPECT_LT(static_cast<double>(tiles.partial) / all, 0.03);
+}
+
+TEST(TileMap, BitsAreTheMask) {
+  for (const std::uint64_t seed : trial_seeds(200)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const NamedMask mask = random_mask(rng, 600, 2);
+    const std::int64_t offset = rng.integer(-50, 300);
+    const plan::TileMap map(mask.mask, offset);
+    const std::int64_t q = rng.integer(0, 300), q_end = q + rng.integer(1, exec::kStripRows);
+    const std::int64_t kv = rng.integer(0, 2) * exec::kChunkKeys;
+    const std::int64_t kv_end = kv + rng.integer(1, exec::kChunkKeys);
+    exec::ChunkTiles tiles;
+    map.tiles({q, q_end, kv, kv_end}, tiles);
+    std::int64_t at = kv;
+    for (const exec::Tile& tile : tiles) {
+      ASSERT_GE(tile.kv_begin, at);
+      at = tile.kv_end;
+      for (std::int64_t i = q; i < q_end; ++i) {
+        for (std::int64_t j = tile.kv_begin; j < tile.kv_end; ++j) {
+          const bool bit = tile.kind == TileKind::kFull ||
+                           (tile.bits[static_cast<std::size_t>(i - q)] >> (j - tile.kv_begin) & 1);
+          ASSERT_EQ(bit, mask.mask.allows(i + offset, j)) << mask.name;
+        }
+      }
+    }
+    ASSERT_LE(at, kv_end);
+  }
+}
+
+TEST(Plan, ExplainsItself) {
+  AttentionOptions options;
+  options.mask = CausalMask{};
+  const Plan plan({1, 12, 4, 100, 100, 64, 32}, options);
+  const std::string text = plan.explain();
+  for (const char* word : {"12 heads", "100 queries x 100 keys", "head_dim 64", "value_dim 32"}) {
+    EXPECT_NE(text.find(word), std::string::npos) << text;
+  }
+  EXPECT_NE(text.find(plan.isa()), std::string::npos) << text;
+}
+
+TEST(Plan, KeepsItsCopyOfKeyLengthsAndItsTable) {
+  Rng rng(1);
+  Problem p = make_problem(rng, {2, 2, 2, 5, 90, 8, 8});
+  std::vector<std::int64_t> kv_lens{90, 40};
+  AttentionOptions options;
+  options.kv_lens = kv_lens;
+  const std::vector<float> expected = run_attention(p, options).out.values();
+  const Plan plan(p.shape, options);
+  kv_lens = {0, 0};
+  const std::string isa = plan.isa();
+  force_isa(supported_isas().back());
+  EXPECT_EQ(plan.isa(), isa);
+  const Tensor<4> out({2, 2, 5, 8});
+  const Plan copy = plan;
+  copy.run(p.query, p.key, p.value, out);
+  force_isa("");
+  EXPECT_TRUE(same_bits(out.values(), expected));
+}
+
+}  // namespace
+}  // namespace regard::test

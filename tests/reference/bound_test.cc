@@ -1,0 +1,76 @@
+// tests/reference/bound_test.cc - the bound holds for an engine that rounds as the contract allows,
+// and is not empty.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/compare.h"
+#include "support/simulated_engine.h"
+
+namespace regard::test {
+namespace {
+
+TEST(Bound, HoldsForEveryLegalRounding) {
+  double worst = 0;
+  std::int64_t checked = 0, unbounded = 0;
+  for (const std::uint64_t seed : trial_seeds(300)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const Problem problem = random_problem(rng, 150'000);
+    const SimulatedEngine engine{
+        .fma = rng.chance(0.5), .exp_ulps = rng.pick({0, 2}), .seed = seed};
+    const Result result = simulate(engine, problem);
+    const ReferenceResult reference = run_reference(problem);
+    EXPECT_TRUE(within_bound(result, reference)) << problem.describe();
+    const Comparison c = compare(result, reference);
+    worst = std::max(worst, c.worst);
+    checked += c.checked;
+    unbounded += c.unbounded;
+  }
+  EXPECT_EQ(unbounded, 0);  // of ordinary numbers none escapes the test
+  if (trial_seeds(300).size() > 1) {
+    EXPECT_GT(checked, 100'000);
+    EXPECT_GT(worst, 0.1);  // near enough to be worth asserting
+  }
+}
+
+// One key: every weight is 1 whatever the score's error, so the value comes back and the bound is a
+// few roundings.
+TEST(Bound, OfOneKeyIsAFewRoundings) {
+  Rng rng(1);
+  const Problem p = make_problem(rng, {1, 1, 1, 1, 1, 64, 8});
+  const ReferenceResult r = run_reference(p);
+  for (std::size_t i = 0; i < r.out.size(); ++i) {
+    EXPECT_GT(r.out_bound[i], 0.9 * 0x1p-24 * std::abs(r.out[i]));
+    EXPECT_LT(r.out_bound[i], 30 * 0x1p-24 * std::abs(r.out[i]));
+  }
+}
+
+// Doubling V doubles o and its bound; the bound follows the data, not a fixed tolerance.
+TEST(Bound, ScalesWithTheValues) {
+  Rng rng(3);
+  Problem p = make_problem(rng, {1, 1, 1, 3, 300, 32, 4});
+  const ReferenceResult before = run_reference(p);
+  p.value.for_each([](float& x) { x *= 1024; });
+  const ReferenceResult after = run_reference(p);
+  for (std::size_t i = 0; i < after.out.size(); ++i) {
+    EXPECT_NEAR(after.out_bound[i] / before.out_bound[i], 1024, 1e-6);
+    EXPECT_LT(before.out_bound[i], 1e-4);
+  }
+}
+
+TEST(Bound, PromisesNothingWhereFloat32Overflows) {
+  Rng rng(4);
+  Problem p = make_problem(rng, {1, 1, 1, 1, 4, 4, 1});
+  p.value.for_each([](float& x) { x = 3e38F; });
+  const ReferenceResult values = run_reference(p);
+  EXPECT_NEAR(values.out[0], 3e38, 1e32);
+  EXPECT_TRUE(std::isinf(values.out_bound[0]));
+  EXPECT_TRUE(std::isfinite(values.lse_bound[0]));
+  p.query.for_each([](float& x) { x = 1e30F; });
+  EXPECT_TRUE(std::isinf(run_reference(p).lse_bound[0]) || run_reference(p).lse_bound[0] > 1e20);
+}
+
+}  // namespace
+}  // namespace regard::test

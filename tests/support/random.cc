@@ -1,0 +1,21 @@
+// tests/support/random.cc - seeds from the environment.
+#include "support/random.h"
+
+#include <cstdlib>
+
+namespace regard::test {
+
+std::vector<std::uint64_t> trial_seeds(int count) {
+  if (const char* seed = std::getenv("REGARD_TEST_SEED")) return {std::strtoull(seed, nullptr, 10)};
+  const char* scale = std::getenv("REGARD_TEST_SCALE");
+  const int factor = scale ? std::max(1, std::atoi(scale)) : 1;
+  std::vector<std::uint64_t> seeds;
+  for (int i = 0; i < count * factor; ++i) seeds.push_back(static_cast<std::uint64_t>(i) + 1);
+  return seeds;
+}
+
+std::string replay(std::uint64_t seed) {
+  return "replay this trial with REGARD_TEST_SEED=" + std::to_string(seed);
+}
+
+}  // namespace regard::test

@@ -1,0 +1,134 @@
+// tests/support/tensor.h - tensors in guarded memory with any memory order, gaps, direction and
+// broadcast.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "regard/tensor_view.h"
+#include "support/guarded_buffer.h"
+#include "support/random.h"
+
+namespace regard::test {
+
+/// Where the elements of a tensor lie.
+template <std::size_t Rank>
+struct Layout {
+  std::array<std::size_t, Rank> order;   ///< axes from the outermost in memory to the innermost
+  std::array<std::int64_t, Rank> gap{};  ///< unused elements after each step along the axis
+  std::array<bool, Rank> reversed{};     ///< negative stride
+  std::array<bool, Rank> broadcast{};    ///< stride 0
+  Flush flush = Flush::kEnd;
+  std::size_t offset = 0;  ///< floats between numbers and guard page
+
+  Layout() { std::iota(order.begin(), order.end(), std::size_t{0}); }
+};
+
+/// Often row-major, often with two axes swapped as libraries do, else anything.
+template <std::size_t Rank>
+Layout<Rank> random_layout(Rng& rng, bool may_broadcast) {
+  Layout<Rank> layout;
+  layout.flush = rng.pick({Flush::kEnd, Flush::kStart});
+  if (rng.chance(0.4)) return layout;
+  layout.offset = static_cast<std::size_t>(rng.integer(0, 15));
+  if (rng.chance(0.5)) std::swap(layout.order[Rank - 2], layout.order[Rank - 3]);  // (B, N, H, D)
+  if (rng.chance(0.4)) return layout;
+  for (std::size_t i = Rank - 1; i > 0; --i) {
+    std::swap(layout.order[i],
+              layout.order[static_cast<std::size_t>(rng.integer(0, static_cast<std::int64_t>(i)))]);
+  }
+  for (std::size_t i = 0; i < Rank; ++i) {
+    layout.gap[i] = rng.chance(0.3) ? rng.integer(1, 5) : 0;
+    layout.reversed[i] = rng.chance(0.2);
+    layout.broadcast[i] = may_broadcast && rng.chance(0.1);
+  }
+  return layout;
+}
+
+/// Owns the memory of one view. Every float in it, gaps too, starts as `kFiller`, a NaN: reading it
+/// shows, and overwriting it is found by gaps_untouched().
+template <std::size_t Rank>
+class Tensor {
+ public:
+  static constexpr std::uint32_t kFiller = 0x7FC0BEEF;
+
+  Tensor() = default;
+  explicit Tensor(const std::array<std::int64_t, Rank>& shape, const Layout<Rank>& layout = {}) {
+    view_.shape = shape;
+    std::int64_t span = 1, step = 1, first = 0;
+    for (std::size_t n = Rank; n-- > 0;) {
+      const std::size_t axis = layout.order[n];
+      step += layout.gap[axis];
+      const std::int64_t extent = std::max<std::int64_t>(shape[axis], 1);
+      const std::int64_t stride = layout.broadcast[axis] ? 0 : step;
+      span += (extent - 1) * stride;
+      if (layout.reversed[axis]) first += (extent - 1) * stride;
+      view_.strides[axis] = layout.reversed[axis] ? -stride : stride;
+      if (!layout.broadcast[axis]) step *= extent;
+    }
+    const std::size_t size = view_.size() == 0 ? 0 : static_cast<std::size_t>(span);
+    buffer_ = std::make_shared<GuardedBuffer>(size, layout.flush, layout.offset);
+    std::fill_n(buffer_->data(), size, std::bit_cast<float>(kFiller));
+    view_.data = size == 0 ? buffer_->data() : buffer_->data() + first;
+  }
+
+  TensorView<float, Rank> view() const { return view_; }
+  operator TensorView<float, Rank>() const { return view_; }        // NOLINT
+  operator TensorView<const float, Rank>() const { return view_; }  // NOLINT
+
+  /// Calls f(element) for every index, last axis fastest.
+  template <class F>
+  void for_each(F f) const {
+    const std::int64_t size = view_.size();
+    for (std::int64_t n = 0; n < size; ++n) f(at(n));
+  }
+
+  /// Elements in row-major order of the indices, wherever they lie.
+  std::vector<float> values() const {
+    std::vector<float> result;
+    result.reserve(static_cast<std::size_t>(view_.size()));
+    for_each([&](float& x) { result.push_back(x); });
+    return result;
+  }
+
+  /// True when no float that the view does not reach was written.
+  bool gaps_untouched() const {
+    std::vector<bool> reached(buffer_->size());
+    for_each([&](float& x) { reached[static_cast<std::size_t>(&x - buffer_->data())] = true; });
+    for (std::size_t i = 0; i < reached.size(); ++i) {
+      if (!reached[i] && std::bit_cast<std::uint32_t>(buffer_->data()[i]) != kFiller) return false;
+    }
+    return true;
+  }
+
+ private:
+  float& at(std::int64_t n) const {
+    std::int64_t offset = 0;
+    for (std::size_t axis = Rank; axis-- > 0;) {
+      offset += n % view_.shape[axis] * view_.strides[axis];
+      n /= view_.shape[axis];
+    }
+    return view_.data[offset];
+  }
+
+  std::shared_ptr<GuardedBuffer> buffer_;
+  TensorView<float, Rank> view_;
+};
+
+/// True when both hold the same bits, element by element; NaN equals the same NaN, 0 differs from
+/// -0.
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
+    return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+  });
+}
+
+}  // namespace regard::test
