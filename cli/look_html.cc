@@ -1,4 +1,5 @@
-// cli/look_html.cc - header as JSON, each layer's weights as base64, between the two halves of the page.
+// cli/look_html.cc - header as JSON, each layer's weights as base64, between the two halves of the
+// page.
 #include "cli/look_html.h"
 
 #include <algorithm>
@@ -60,7 +61,8 @@ class Base64 {
   int held_ = 0;
 };
 
-/// JSON that may stand in a script element: ASCII only (so no U+2028), and no "<" that could end the element.
+/// JSON that may stand in a script element: ASCII only (so no U+2028), and no "<" that could end
+/// the element.
 std::string json_for_script(const Json& json) {
   std::string text;
   for (const char letter : json.dump(-1, ' ', true, Json::error_handler_t::replace)) {
@@ -86,11 +88,13 @@ Json tokens_json(const std::vector<model::Token>& tokens) {
   return list;
 }
 
-/// The part of the address that selects what the page opens with; the page reads its own address the same way.
+/// The part of the address that selects what the page opens with; the page reads its own address
+/// the same way.
 std::string start_text(const PageStart& start) {
   std::string text;
   const auto add = [&text](std::string_view name, std::int64_t value) {
-    if (value >= 0) text.append(text.empty() ? "" : "&").append(name).append("=").append(std::to_string(value));
+    if (value >= 0)
+      text.append(text.empty() ? "" : "&").append(name).append("=").append(std::to_string(value));
   };
   add("layer", start.layer);
   add("head", start.head);
@@ -100,7 +104,8 @@ std::string start_text(const PageStart& start) {
 }
 
 Json header_json(const LookHeader& header, int bits, const PageStart& start) {
-  const auto& [name, family, path, sha256, num_layers, num_heads, num_kv_heads, head_dim] = header.model;
+  const auto& [name, family, path, sha256, num_layers, num_heads, num_kv_heads, head_dim] =
+      header.model;
   const auto& [version, isa, dtype, threads] = header.engine;
   Json json;
   json["schema"] = "regard.look-page/1";
@@ -136,12 +141,14 @@ void append_row(std::span<const float> row, int bits, std::vector<std::uint8_t>&
     largest = std::max(largest, weight);
   }
   const auto put = [&bytes](std::uint32_t value, int num_bytes) {
-    for (int i = 0; i < num_bytes; ++i) bytes.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+    for (int i = 0; i < num_bytes; ++i)
+      bytes.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
   };
   put(std::bit_cast<std::uint32_t>(largest), 4);
   const double top = std::ldexp(1.0, bits) - 1;
   for (const float weight : row) {
-    const double share = largest > 0 ? static_cast<double>(weight) / static_cast<double>(largest) : 0;
+    const double share =
+        largest > 0 ? static_cast<double>(weight) / static_cast<double>(largest) : 0;
     put(static_cast<std::uint32_t>(std::lround(top * std::sqrt(share))), bits / 8);
   }
 }
@@ -149,8 +156,8 @@ void append_row(std::span<const float> row, int bits, std::vector<std::uint8_t>&
 }  // namespace
 
 int page_bits(std::int64_t count) {
-  // 16 bits take 8/3 letters each in base64: 4.5 million weights are 12 MB of page. 512 tokens in 72
-  // heads are 18.9 million weights: 25 MB at 8 bits.
+  // 16 bits take 8/3 letters each in base64: 4.5 million weights are 12 MB of page. 512 tokens in
+  // 72 heads are 18.9 million weights: 25 MB at 8 bits.
   return count <= 4'500'000 ? 16 : 8;
 }
 
@@ -160,7 +167,7 @@ void HtmlSink::begin(const LookHeader& header) {
   num_tokens_ = header.tokens.size();
   const std::size_t maps = header.layers.size() * header.heads.size();
   bits_ = page_bits(static_cast<std::int64_t>(maps * num_tokens_ * num_tokens_));
-  out_ << kPageHead << "<script type=\"application/json\" id=\"data\">"
+  out_ << page_head << "<script type=\"application/json\" id=\"data\">"
        << json_for_script(header_json(header, bits_, start_)) << "</script>\n";
 }
 
@@ -179,7 +186,7 @@ void HtmlSink::layer(std::int64_t /*layer*/, std::span<const float> weights) {
 }
 
 void HtmlSink::end() {
-  out_ << kPageTail << std::flush;
+  out_ << page_tail << std::flush;
   if (!out_) throw std::runtime_error("look --html: writing the page failed");
 }
 

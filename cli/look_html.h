@@ -1,4 +1,5 @@
-// cli/look_html.h - `regard look --html`: one page that holds everything and asks nobody for anything.
+// cli/look_html.h - `regard look --html`: one page that holds everything and asks nobody for
+// anything.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,9 @@ int page_bits(std::int64_t count);
 
 /// Writes the page as layers come; holds one row of weights. A weight is stored as
 /// code = round(top * sqrt(weight / largest)), with top = 2^bits - 1 and largest = the largest
-/// weight of its row (float32, stored before the row): it is off by at most largest / top, and zero stays zero.
-/// Throws std::runtime_error where a weight is not finite or negative, or the stream fails.
+/// weight of its row (float32, stored before the row): it is off by at most largest / top, and zero
+/// stays zero. Throws std::runtime_error where a weight is not finite or negative, or the stream
+/// fails.
 class HtmlSink : public LookSink {
  public:
   explicit HtmlSink(std::ostream& out, PageStart start = {});

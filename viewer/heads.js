@@ -1,6 +1,10 @@
-// viewer/heads.js - every head at once: the overview of small matrices, and the map of heads in the panel.
+// viewer/heads.js - every head at once: the overview of small matrices, and the map of heads in the
+// panel.
 
-/** Small pictures are at most this many pixels wide; where there are more words, a pixel is the largest of its weights. */
+/**
+ * Small pictures are at most this many pixels wide; where there are more words, a pixel is the
+ * largest of its weights.
+ */
 const THUMB = 128;
 
 let headsKey = '';
@@ -19,12 +23,16 @@ function drawHeads() {
     buildHeads();
   }
   for (const thumb of byId('heads-grid').querySelectorAll('.thumb')) {
-    const current = Number(thumb.dataset.layer) === state.layer && Number(thumb.dataset.head) === state.head;
+    const current =
+        Number(thumb.dataset.layer) === state.layer && Number(thumb.dataset.head) === state.head;
     thumb.setAttribute('aria-current', current);
     thumb.tabIndex = current ? 0 : -1;
   }
   const sinks = state.sinks === 'apart' ? ' Grey: sinks.' : '';
-  drawLegend('weight', 1, true, `The same square-root scale for every head. Rows look at columns, as in the matrix; click one to choose it, twice to open it.${sinks}`);
+  drawLegend(
+      'weight', 1, true,
+      `The same square-root scale for every head. Rows look at columns, as in the matrix; click one to choose it, twice to open it.${
+          sinks}`);
 }
 
 function buildHeads() {
@@ -32,10 +40,13 @@ function buildHeads() {
   const grid = byId('heads-grid');
   grid.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(44px, 110px))`;
   const cells = [element('span')];
-  for (const head of heads) cells.push(element('span', {className: 'label column'}, head === MEAN ? 'mean' : `head ${data.heads[head]}`));
+  for (const head of heads)
+    cells.push(element(
+        'span', {className: 'label column'}, head === MEAN ? 'mean' : `head ${data.heads[head]}`));
   headsQueue = [];
   for (const layer of layers) {
-    cells.push(element('span', {className: 'label'}, layer === MEAN ? 'mean' : `layer ${data.layers[layer]}`));
+    cells.push(element(
+        'span', {className: 'label'}, layer === MEAN ? 'mean' : `layer ${data.layers[layer]}`));
     for (const head of heads) cells.push(makeThumb(layer, head));
   }
   grid.replaceChildren(...cells);
@@ -71,7 +82,9 @@ function drawThumb(canvas, layer, head) {
   const context = canvas.getContext('2d');
   const pixels = context.createImageData(size, size);
   const colors = new Uint32Array(pixels.data.buffer);
-  hasWords.forEach((has, at) => { colors[at] = has ? ramps.weight[shade(ofWords[at], 1)] : ramps.sink[shade(ofSinks[at], 1)]; });
+  hasWords.forEach((has, at) => {
+    colors[at] = has ? ramps.weight[shade(ofWords[at], 1)] : ramps.sink[shade(ofSinks[at], 1)];
+  });
   context.putImageData(pixels, 0, 0);
 }
 
@@ -88,7 +101,8 @@ function pool(matrix, size) {
   const {units, shown} = scene();
   const grey = shown.map((index) => isApart(units[index]));
   const place = shown.map((_, index) => Math.floor(index * size / shown.length));
-  const [ofWords, ofSinks, hasWords] = [new Float32Array(size * size), new Float32Array(size * size), new Uint8Array(size * size)];
+  const [ofWords, ofSinks, hasWords] =
+      [new Float32Array(size * size), new Float32Array(size * size), new Uint8Array(size * size)];
   for (let y = 0; y < shown.length; ++y) {
     for (let x = 0; x < shown.length; ++x) {
       const at = place[y] * size + place[x];
@@ -105,22 +119,28 @@ function pool(matrix, size) {
 function pairWeight(layer, head, query, key) {
   const {units} = unitSet();
   const row = new Float32Array(weights.count);
-  for (const token of units[query].tokens) weights.addRow(row, 0, layer, head, token, 1 / units[query].tokens.length);
+  for (const token of units[query].tokens)
+    weights.addRow(row, 0, layer, head, token, 1 / units[query].tokens.length);
   return units[key].tokens.reduce((sum, token) => sum + row[token], 0);
 }
 
 const wordShares = new Map();
 
-/** How much of a head's attention from one word, or from all words, goes to words: what sinks do not swallow. */
+/**
+ * How much of a head's attention from one word, or from all words, goes to words: what sinks do
+ * not swallow.
+ */
 function wordShare(layer, head, query = -1) {
   const key = `${layer} ${head} ${query} ${state.words}`;
   if (!wordShares.has(key)) {
     const {units, unitOf} = unitSet();
     const isWord = data.tokens.map((_, token) => !units[unitOf[token]].sink);
-    const queries = query < 0 ? [...isWord.keys()].filter((token) => isWord[token]) : units[query].tokens;
+    const queries =
+        query < 0 ? [...isWord.keys()].filter((token) => isWord[token]) : units[query].tokens;
     const row = new Float32Array(weights.count);
     for (const token of queries) weights.addRow(row, 0, layer, head, token, 1 / queries.length);
-    wordShares.set(key, row.reduce((total, weight, token) => total + (isWord[token] ? weight : 0), 0));
+    wordShares.set(
+        key, row.reduce((total, weight, token) => total + (isWord[token] ? weight : 0), 0));
   }
   return wordShares.get(key);
 }
@@ -146,15 +166,21 @@ function buildHeadMap() {
   const {layers, heads} = gridLines();
   const cell = (layer, head) => {
     const header = layer === MEAN || head === MEAN;
-    const text = layer === MEAN && head === MEAN ? 'x̄' : layer === MEAN ? data.heads[head] : head === MEAN ? data.layers[layer] : '';
+    const text = layer === MEAN && head === MEAN ? 'x̄' :
+        layer === MEAN                           ? data.heads[head] :
+        head === MEAN                            ? data.layers[layer] :
+                                                   '';
     return element(header ? 'th' : 'td', {}, button(layer, head, text));
   };
-  byId('head-map').replaceChildren(...layers.map((layer) => element('tr', {}, ...heads.map((head) => cell(layer, head)))));
+  byId('head-map')
+      .replaceChildren(
+          ...layers.map((layer) => element('tr', {}, ...heads.map((head) => cell(layer, head)))));
 }
 
 function drawHeadMap() {
   const {value, pair, of = -1} = headMapValue();
-  const values = weights.pairs(MEAN, MEAN).map(([layer, head]) => ({layer, head, weight: value(layer, head)}));
+  const values =
+      weights.pairs(MEAN, MEAN).map(([layer, head]) => ({layer, head, weight: value(layer, head)}));
   const best = values.reduce((a, b) => (b.weight > a.weight ? b : a));
   const byPlace = new Map(values.map((one) => [`${one.layer} ${one.head}`, one.weight]));
   for (const button of byId('head-map').querySelectorAll('button')) {
@@ -162,7 +188,8 @@ function drawHeadMap() {
     button.setAttribute('aria-current', place === `${state.layer} ${state.head}`);
     if (!byPlace.has(place)) continue;
     const share = byPlace.get(place) / (best.weight || 1);
-    button.style.setProperty('--cell', pair ? cssShade(share, 1) : cssStep(Math.round(share * 255)));
+    button.style.setProperty(
+        '--cell', pair ? cssShade(share, 1) : cssStep(Math.round(share * 255)));
     button.title = `${button.ariaLabel}: ${number(byPlace.get(place))}`;
   }
   const {units} = unitSet();
@@ -170,8 +197,15 @@ function drawHeadMap() {
   const go = element('button', {}, name);
   go.dataset.layer = best.layer;
   go.dataset.head = best.head;
-  const what = pair
-    ? `The weight “${nameWithPlace(units[pair[0]])} → ${nameWithPlace(units[pair[1]])}” in every head, layers down, heads across. Strongest: `
-    : `The share of attention${of < 0 ? '' : ` from “${nameWithPlace(units[of])}”`} that each head gives to words, not to sinks; layers down, heads across. Most: `;
+  const what = pair ?
+      `The weight “${nameWithPlace(units[pair[0]])} → ${
+          nameWithPlace(units[pair[1]])}” in every head, layers down, heads across. Strongest: ` :
+      `The share of attention${
+          of < 0 ?
+              '' :
+              ` from “${
+                  nameWithPlace(
+                      units
+                          [of])}”`} that each head gives to words, not to sinks; layers down, heads across. Most: `;
   byId('head-map-caption').replaceChildren(what, go, `, ${number(best.weight)}.`);
 }

@@ -1,4 +1,5 @@
-// tests/viewer/make_page.cc - HEADER.json WEIGHTS.f32 OUT.html: the page from given weights, without engine or model.
+// tests/viewer/make_page.cc - HEADER.json WEIGHTS.f32 OUT.html: the page from given weights,
+// without engine or model.
 #include <cstdint>
 #include <exception>
 #include <fstream>
@@ -18,11 +19,12 @@ using regard::cli::LookHeader;
 LookHeader read_header(const json& from) {
   LookHeader header;
   const json& model = from.at("model");
-  header.model = {model.at("name"),      model.at("family"),       model.at("path"),
-                  model.at("sha256"),    model.at("num_layers"),   model.at("num_heads"),
+  header.model = {model.at("name"),         model.at("family"),     model.at("path"),
+                  model.at("sha256"),       model.at("num_layers"), model.at("num_heads"),
                   model.at("num_kv_heads"), model.at("head_dim")};
   const json& engine = from.at("engine");
-  header.engine = {engine.at("version"), engine.at("isa"), engine.at("dtype"), engine.at("threads")};
+  header.engine = {engine.at("version"), engine.at("isa"), engine.at("dtype"),
+                   engine.at("threads")};
   header.text = from.at("text");
   header.truncated = from.at("truncated");
   for (const json& token : from.at("tokens")) {
