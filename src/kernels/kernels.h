@@ -29,7 +29,7 @@ struct Product {
   float* c;  ///< (rows, panels * panel width), rows c_stride apart
   std::int64_t c_stride;
   float scale;
-  bool accumulate;  ///< the chains go on from what c holds, instead of from 0
+  bool accumulate;   ///< the chains go on from what c holds, instead of from 0
   bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
 };
 

@@ -23,6 +23,7 @@ class Reader {
         .words = table("embeddings.word_embeddings", config_.vocab_size),
         .positions = table("embeddings.position_embeddings", config_.max_positions),
         .embedding_norm = layer_norm("embeddings.LayerNorm"),
+        // NOLINTNEXTLINE(bugprone-unchecked-optional-access): config.json was refused otherwise
         .activation = Activation::find(config_.activation).value(),
         .layers = {},
     };

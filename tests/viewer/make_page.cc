@@ -1,5 +1,4 @@
-// tests/viewer/make_page.cc - HEADER.json WEIGHTS.f32 OUT.html: the page from given weights,
-// without engine or model.
+// tests/viewer/make_page.cc - HEADER.json WEIGHTS.f32 OUT.html: the page from given weights.
 #include <cstdint>
 #include <exception>
 #include <fstream>
