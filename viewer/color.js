@@ -18,7 +18,8 @@ function makeRamp(stem) {
   return Uint32Array.from({length: 256}, (_, step) => {
     const at = (step / 255) * 2;
     const low = Math.min(1, Math.floor(at));
-    const [r, g, b] = stops[low].map((from, part) => Math.round(from + (stops[low + 1][part] - from) * (at - low)));
+    const [r, g, b] = stops[low].map(
+        (from, part) => Math.round(from + (stops[low + 1][part] - from) * (at - low)));
     return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   });
 }
@@ -27,14 +28,19 @@ function makeRamp(stem) {
 function readColors() {
   ramps.weight = makeRamp('ramp');
   ramps.sink = makeRamp('grey');
-  for (const name of ['paper', 'ink', 'muted', 'accent', 'link', 'sink']) ramps[`${name}Color`] = `rgb(${resolve(`--${name}`).join()})`;
+  for (const name of ['paper', 'ink', 'muted', 'accent', 'link', 'sink'])
+    ramps[`${name}Color`] = `rgb(${resolve(`--${name}`).join()})`;
 }
 
 /** Matrices have a square-root scale: a quarter of the largest weight is half way up the ramp. */
 const shade = (weight, largest) => Math.round(255 * Math.sqrt(Math.min(1, weight / largest)));
 
 function cssShade(weight, largest) {
-  const word = ramps.weight[shade(weight, largest)];
+  return cssStep(shade(weight, largest));
+}
+
+function cssStep(step) {
+  const word = ramps.weight[step];
   return `rgb(${word & 255} ${(word >> 8) & 255} ${(word >> 16) & 255})`;
 }
 
@@ -49,7 +55,7 @@ function drawLegend(title, largest, rooted, note) {
       context.globalAlpha = 1;
     } else {
       context.fillStyle = ramps.linkColor;
-      context.globalAlpha = share;
+      context.globalAlpha = 0.05 + 0.85 * share ** 1.5;
     }
     context.clearRect(x, 0, 1, canvas.height);
     const height = rooted ? canvas.height : Math.max(1, canvas.height * share);
@@ -57,6 +63,7 @@ function drawLegend(title, largest, rooted, note) {
   }
   canvas.setAttribute('aria-label', `Scale of weights from 0 to ${number(largest)}`);
   byId('legend-title').textContent = `${title}  0`;
-  byId('legend-ticks').textContent = rooted ? `${number(largest)}  (half way: ${number(largest / 4)})` : number(largest);
+  byId('legend-ticks').textContent =
+      rooted ? `${number(largest)}  (half way: ${number(largest / 4)})` : number(largest);
   byId('legend-note').textContent = note;
 }

@@ -1,11 +1,15 @@
-// viewer/data.js - what the file holds: tokens, words and weights. Every number the page shows comes from here.
+// viewer/data.js - what the file holds: tokens, words and weights. Every number the page shows
+// comes from here.
 const byId = (id) => document.getElementById(id);
 
 /** The index that stands for "mean over all" wherever a layer or head index is wanted. */
 const MEAN = -1;
 
-/** The weights as written: per layer, per head, per query one row of a float32 (the row's largest weight)
- *  and one code per key. weight = largest * (code / top)^2, so small weights keep their digits. */
+/**
+ * The weights as written: per layer, per head, per query one row of a float32 (the row's largest
+ * weight) and one code per key. weight = largest * (code / top)^2, so small weights keep their
+ * digits.
+ */
 class Weights {
   constructor(header) {
     this.count = header.tokens.length;
@@ -24,9 +28,9 @@ class Weights {
     if (!this.raw[layer]) {
       const element = byId(`weights-${layer}`);
       const text = element.textContent;
-      this.raw[layer] = Uint8Array.fromBase64
-        ? Uint8Array.fromBase64(text)
-        : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+      this.raw[layer] = Uint8Array.fromBase64 ?
+          Uint8Array.fromBase64(text) :
+          Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
       element.remove();
     }
     return this.raw[layer];
@@ -36,10 +40,12 @@ class Weights {
   addRow(out, at, layer, head, query, factor) {
     const bytes = this.bytes(layer);
     const begin = (head * this.count + query) * this.stride;
-    const largest = factor * new DataView(bytes.buffer, bytes.byteOffset + begin, 4).getFloat32(0, true);
+    const largest =
+        factor * new DataView(bytes.buffer, bytes.byteOffset + begin, 4).getFloat32(0, true);
     const {count, square, top} = this;
     if (!this.wide) {
-      for (let key = 0, from = begin + 4; key < count; ++key) out[at + key] += largest * square[bytes[from + key]];
+      for (let key = 0, from = begin + 4; key < count; ++key)
+        out[at + key] += largest * square[bytes[from + key]];
       return;
     }
     for (let key = 0, from = begin + 4; key < count; ++key, from += 2) {
@@ -49,7 +55,8 @@ class Weights {
   }
 
   addHead(out, layer, head, factor) {
-    for (let query = 0; query < this.count; ++query) this.addRow(out, query * this.count, layer, head, query, factor);
+    for (let query = 0; query < this.count; ++query)
+      this.addRow(out, query * this.count, layer, head, query, factor);
   }
 
   /** The (layer, head) pairs, by index, that a choice of layer and head averages over. */
@@ -67,14 +74,18 @@ class Weights {
       const out = new Float32Array(this.count * this.count);
       const pairs = this.pairs(layer, head);
       for (const [l, h] of pairs) this.addHead(out, l, h, 1 / pairs.length);
-      if ((this.kept.size + 1) * out.byteLength > 2 ** 26) this.kept.delete(this.kept.keys().next().value);
+      if ((this.kept.size + 1) * out.byteLength > 2 ** 26)
+        this.kept.delete(this.kept.keys().next().value);
       this.kept.set(key, out);
     }
     return this.kept.get(key);
   }
 }
 
-/** The surface of each token: its bytes of the text, or its vocabulary piece where it has none of its own. */
+/**
+ * The surface of each token: its bytes of the text, or its vocabulary piece where it has none of
+ * its own.
+ */
 function surfaces(header) {
   const bytes = new TextEncoder().encode(header.text);
   const decoder = new TextDecoder();
@@ -90,20 +101,34 @@ function surfaces(header) {
 /** Punctuation as BERT's pre-tokeniser has it: Unicode's, and ASCII's symbols. */
 const PUNCTUATION = /^[\p{P}$+<=>^`|~]+$/u;
 
-/** What is drawn as one thing: a token, or all the pieces of a word. A sink is a special token or punctuation. */
+/**
+ * What is drawn as one thing: a token, or all the pieces of a word. A sink is punctuation or a
+ * token of the kind that the tokenizer adds ([CLS], [SEP]); [MASK] in the text is special, but no
+ * sink.
+ */
 function makeUnits(header, joined) {
   const units = [];
   const unitOf = [];
   const surface = surfaces(header);
+  const added = new Set(header.tokens.filter((token) => token.special && token.end <= token.begin)
+                            .map((token) => token.id));
   header.tokens.forEach((token, index) => {
     const last = units.at(-1);
     if (joined && last && token.word >= 0 && token.word === last.word) {
-      last.text += surface[index].gap.trim() ? surface[index].gap + surface[index].text : surface[index].text;
+      last.text += surface[index].gap.trim() ? surface[index].gap + surface[index].text :
+                                               surface[index].text;
       last.tokens.push(index);
     } else {
       units.push({
-        index: units.length, tokens: [index], word: token.word, gap: surface[index].gap, text: surface[index].text,
-        special: token.special, sink: token.special, name: '', piece: false,
+        index: units.length,
+        tokens: [index],
+        word: token.word,
+        gap: surface[index].gap,
+        text: surface[index].text,
+        special: token.special,
+        sink: added.has(token.id),
+        name: '',
+        piece: false,
       });
     }
     unitOf.push(units.length - 1);
@@ -113,7 +138,8 @@ function makeUnits(header, joined) {
   for (const unit of units) {
     unit.sink ||= PUNCTUATION.test(unit.text.trim());
     unit.piece = !joined && unit.word >= 0 && inWord.get(unit.word) > 1;
-    unit.name = unit.piece ? header.tokens[unit.tokens[0]].text : unit.text.trim() || header.tokens[unit.tokens[0]].text;
+    unit.name = unit.piece ? header.tokens[unit.tokens[0]].text :
+                             unit.text.trim() || header.tokens[unit.tokens[0]].text;
   }
   numberRepeats(units);
   return {units, unitOf};

@@ -1,7 +1,14 @@
-// viewer/matrix.js - the matrix on one canvas that is as large as the window onto it, whatever the number of words.
+// viewer/matrix.js - the matrix on one canvas that is as large as the window onto it, whatever the
+// number of words.
 
 /** zoom 0 fits the width; each step is a factor of 1.5. */
-const matrixView = {zoom: 0, cell: 0, margin: 0, image: null, imageKey: ''};
+const matrixView = {
+  zoom: 0,
+  cell: 0,
+  margin: 0,
+  image: null,
+  imageKey: ''
+};
 
 /** One pixel per pair of shown units. */
 function matrixImage() {
@@ -22,9 +29,10 @@ function matrixImage() {
 }
 
 function labelMargin(context, names) {
-  context.font = '13px system-ui, sans-serif';
+  context.font = '14px system-ui, sans-serif';
   let widest = 40;
-  for (const name of names.slice(0, 600)) widest = Math.max(widest, context.measureText(name).width + 14);
+  for (const name of names.slice(0, 600))
+    widest = Math.max(widest, context.measureText(name).width + 20);
   return Math.min(120, Math.ceil(widest));
 }
 
@@ -34,13 +42,16 @@ function layOutMatrix(context) {
   const box = byId('matrix-scroll');
   matrixView.margin = labelMargin(context, shown.map((index) => units[index].name));
   const room = box.clientWidth - matrixView.margin;
-  const fit = Math.min(44, room / shown.length, Math.max(360, innerHeight - 330) / shown.length);
+  const fit = Math.min(48, room / shown.length, Math.max(360, innerHeight - 330) / shown.length);
   const cell = Math.max(1, fit) * 1.5 ** matrixView.zoom;
   matrixView.cell = cell >= 3 ? Math.floor(cell) : cell;
   const total = matrixView.margin + Math.ceil(matrixView.cell * shown.length);
   const roomBox = byId('matrix-room');
   roomBox.style.width = roomBox.style.height = `${total}px`;
-  return {width: Math.min(box.clientWidth, total), height: Math.min(parseFloat(getComputedStyle(box).maxHeight), total)};
+  return {
+    width: Math.min(box.clientWidth, total),
+    height: Math.min(parseFloat(getComputedStyle(box).maxHeight), total)
+  };
 }
 
 function drawMatrix() {
@@ -55,9 +66,14 @@ function drawMatrix() {
   context.scale(dots, dots);
   paintMatrix(context, width, height);
   const {shown, largest} = scene();
-  canvas.setAttribute('aria-label', `Matrix of attention weights, ${shown.length} by ${shown.length}, ${whereText()}; the list beside it has the numbers`);
+  canvas.setAttribute(
+      'aria-label',
+      `Matrix of attention weights, ${shown.length} by ${shown.length}, ${
+          whereText()}; the list beside it has the numbers`);
   const sinks = state.sinks === 'apart' ? ' Grey: sinks, not on this scale.' : '';
-  drawLegend('weight', largest, true, `Square-root scale of colour, up to the largest weight shown.${sinks}`);
+  drawLegend(
+      'weight', largest, true,
+      `Square-root scale of colour, up to the largest weight shown.${sinks}`);
 }
 
 /** The visible part: picture, grid, marks, then labels in their margins on top. */
@@ -73,13 +89,32 @@ function paintMatrix(context, width, height) {
   context.rect(margin, margin, width - margin, height - margin);
   context.clip();
   context.imageSmoothingEnabled = false;
-  context.drawImage(matrixImage(), margin - left, margin - top, cell * shown.length, cell * shown.length);
+  context.drawImage(
+      matrixImage(), margin - left, margin - top, cell * shown.length, cell * shown.length);
   if (cell >= 9) drawGaps(context, margin - left, margin - top);
+  if (cell >= 32 && shown.length <= 40) drawNumbers(context, margin - left, margin - top);
   const {focus, other} = inHand();
   const [row, column] = state.direction === 'out' ? [focus, other] : [other, focus];
   drawMarks(context, margin - left, margin - top, shown.indexOf(row), shown.indexOf(column));
   context.restore();
   drawLabels(context, {left, top, width, height}, row, column);
+}
+
+/** Two decimals in each cell, where they fit. */
+function drawNumbers(context, x, y) {
+  const {cell} = matrixView;
+  const {matrix, size, shown, largest} = scene();
+  context.font = '10.5px system-ui, sans-serif';
+  context.textAlign = 'center';
+  context.textBaseline = 'middle';
+  shown.forEach((row, down) => shown.forEach((column, across) => {
+    const weight = matrix[row * size + column];
+    const strong = !isApart(scene().units[row]) && !isApart(scene().units[column]) &&
+        shade(weight, largest) > 150;
+    context.fillStyle = strong ? ramps.paperColor : ramps.inkColor;
+    context.fillText(
+        weight.toFixed(2).replace(/^0/, ''), x + (across + 0.5) * cell, y + (down + 0.5) * cell);
+  }));
 }
 
 function drawGaps(context, x, y) {
@@ -107,23 +142,28 @@ function drawLabels(context, view, row, column) {
   const {cell, margin} = matrixView;
   const {units, shown} = scene();
   const all = cell >= 9;
-  context.font = `${Math.max(9, Math.min(14, cell * 0.72))}px system-ui, "Noto Sans CJK SC", sans-serif`;
+  context.font =
+      `${Math.max(9, Math.min(14, cell * 0.72))}px system-ui, "Noto Sans CJK SC", sans-serif`;
   context.textBaseline = 'middle';
   shown.forEach((index, place) => {
     const unit = units[index];
     const down = margin - view.top + (place + 0.5) * cell;
     const across = margin - view.left + (place + 0.5) * cell;
-    if ((all || index === row) && down > margin && down < view.height) drawLabel(context, unit, margin - 7, down, 0, index === row);
-    if ((all || index === column) && across > margin && across < view.width) drawLabel(context, unit, across, margin - 7, Math.PI / 2, index === column);
+    if ((all || index === row) && down > margin && down < view.height)
+      drawLabel(context, unit, margin - 7, down, false, index === row && ramps.accentColor);
+    if ((all || index === column) && across > margin && across < view.width)
+      drawLabel(
+          context, unit, across, margin - 7, true,
+          index === column && (row >= 0 ? ramps.linkColor : ramps.accentColor));
   });
 }
 
-function drawLabel(context, unit, x, y, turn, marked) {
+function drawLabel(context, unit, x, y, upright, marked) {
   context.save();
   context.translate(x, y);
-  context.rotate(turn);
-  context.fillStyle = marked ? ramps.accentColor : isApart(unit) ? ramps.sinkColor : ramps.inkColor;
-  context.textAlign = 'right';
+  if (upright) context.rotate(-Math.PI / 2);
+  context.fillStyle = marked || (isApart(unit) ? ramps.sinkColor : ramps.inkColor);
+  context.textAlign = upright ? 'left' : 'right';
   context.fillText(shorten(context, unit.name, matrixView.margin - 12), 0, 0);
   context.restore();
 }
@@ -131,7 +171,8 @@ function drawLabel(context, unit, x, y, turn, marked) {
 function shorten(context, text, room) {
   if (context.measureText(text).width <= room) return text;
   const letters = [...text];
-  while (letters.length > 1 && context.measureText(`${letters.join('')}…`).width > room) letters.pop();
+  while (letters.length > 1 && context.measureText(`${letters.join('')}…`).width > room)
+    letters.pop();
   return `${letters.join('')}…`;
 }
 

@@ -1,11 +1,17 @@
 // viewer/page.js - puts it together: controls, pointer, keyboard, and drawing what changed.
 
-const VIEWS = {links: drawLinks, matrix: drawMatrix, heads: drawHeads};
+const VIEWS = {
+  links: drawLinks,
+  matrix: drawMatrix,
+  heads: drawHeads
+};
 
 /** Draws everything that depends on what is chosen. */
 function draw() {
-  if (state.theme) document.documentElement.dataset.theme = state.theme;
-  else delete document.documentElement.dataset.theme;
+  if (state.theme)
+    document.documentElement.dataset.theme = state.theme;
+  else
+    delete document.documentElement.dataset.theme;
   readColors();
   for (const view of CHOICES.view) {
     byId(`view-${view}`).hidden = view !== state.view;
@@ -18,7 +24,8 @@ function draw() {
   byId('head').value = state.head;
   byId('words').checked = state.words;
   for (const name of ['direction', 'sinks']) {
-    for (const button of byId(name).querySelectorAll('button')) button.setAttribute('aria-pressed', button.dataset.value === state[name]);
+    for (const button of byId(name).querySelectorAll('button'))
+      button.setAttribute('aria-pressed', button.dataset.value === state[name]);
   }
   drawHand();
 }
@@ -51,16 +58,21 @@ const firstToken = (unit) => unitSet().units[unit].tokens[0];
 function choose(unit) {
   const {unitOf} = unitSet();
   const kept = state.focus >= 0 ? unitOf[state.focus] : -1;
-  if (kept === unit) change({focus: -1, other: -1});
-  else if (kept < 0) change({focus: firstToken(unit), other: -1});
-  else if (state.other >= 0 && unitOf[state.other] === unit) change({focus: firstToken(unit), other: -1});
-  else change({other: firstToken(unit)});
+  if (kept === unit)
+    change({focus: -1, other: -1});
+  else if (kept < 0)
+    change({focus: firstToken(unit), other: -1});
+  else if (state.other >= 0 && unitOf[state.other] === unit)
+    change({focus: firstToken(unit), other: -1});
+  else
+    change({other: firstToken(unit)});
 }
 
 function fillSelects() {
   for (const [id, list, noun] of [['layer', data.layers, 'layer'], ['head', data.heads, 'head']]) {
     const options = list.map((name, index) => element('option', {value: index}, String(name)));
-    if (list.length > 1) options.unshift(element('option', {value: MEAN}, `mean of ${list.length}`));
+    if (list.length > 1)
+      options.unshift(element('option', {value: MEAN}, `mean of ${list.length}`));
     byId(id).replaceChildren(...options);
     byId(id).addEventListener('change', (event) => change({[noun]: Number(event.target.value)}));
   }
@@ -68,7 +80,8 @@ function fillSelects() {
 
 function fillAbout() {
   const {model, engine} = data;
-  byId('model-line').textContent = `${model.name} · ${model.num_layers} layers × ${model.num_heads} heads · ${data.tokens.length} tokens`;
+  byId('model-line').textContent = `${model.name} · ${model.num_layers} layers × ${
+      model.num_heads} heads · ${data.tokens.length} tokens`;
   document.title = `${data.text.slice(0, 80)} · regard look`;
   if (data.truncated) {
     byId('notice').hidden = false;
@@ -76,14 +89,33 @@ function fillAbout() {
   }
   const bits = data.weights.bits;
   const facts = [
-    ['Model', `${model.name} (${model.family}): ${model.num_layers} layers, ${model.num_heads} query heads, ${model.num_kv_heads} key heads, head_dim ${model.head_dim}`],
+    [
+      'Model',
+      `${model.name} (${model.family}): ${model.num_layers} layers, ${
+          model.num_heads} query heads, ${model.num_kv_heads} key heads, head_dim ${model.head_dim}`
+    ],
     ['Weights file', `${model.path}, SHA-256 ${model.sha256}`],
-    ['Engine', `regard ${engine.version}, ${engine.isa}, ${engine.dtype}, ${engine.threads} thread${engine.threads === 1 ? '' : 's'}`],
-    ['Stored weights', `${bits} bits each, on a square-root scale within each row: a stored weight is off by at most 1/${2 ** bits - 1} of the largest weight of its row, a small one by far less`],
-    ['Words', 'attention to a word is the sum over its pieces, from it their mean; layers and heads count from 0'],
-    ['Sinks', '[CLS], [SEP] and other special tokens, and punctuation: many heads park their attention there; the numbers are never rescaled for that'],
+    [
+      'Engine',
+      `regard ${engine.version}, ${engine.isa}, ${engine.dtype}, ${engine.threads} thread${
+          engine.threads === 1 ? '' : 's'}`
+    ],
+    [
+      'Stored weights',
+      `${bits} bits each, on a square-root scale within each row: a stored weight is off by at most 1/${
+          2 ** bits - 1} of the largest weight of its row, a small one by far less`
+    ],
+    [
+      'Words',
+      'attention to a word is the sum over its pieces, from it their mean; layers and heads count from 0'
+    ],
+    [
+      'Sinks',
+      '[CLS], [SEP] and punctuation: many heads park their attention there; the numbers are never rescaled for that'
+    ],
   ];
-  byId('about').replaceChildren(...facts.flatMap(([name, text]) => [element('dt', {}, name), element('dd', {}, text)]));
+  byId('about').replaceChildren(
+      ...facts.flatMap(([name, text]) => [element('dt', {}, name), element('dd', {}, text)]));
 }
 
 function listenToText() {
@@ -101,14 +133,19 @@ function listenToText() {
       hideTip();
     } else if (kept < 0) {
       point(unit, -1);
-      showTip(event, unit, unit);
+      hideTip();
     } else {
       point(kept, unit === kept ? -1 : unit);
       showTip(event, ...(state.direction === 'out' ? [kept, unit] : [unit, kept]));
     }
   });
-  text.addEventListener('pointerleave', () => { point(-1, -1); hideTip(); });
-  text.addEventListener('click', (event) => { if (unitUnder(event) >= 0) choose(unitUnder(event)); });
+  text.addEventListener('pointerleave', () => {
+    point(-1, -1);
+    hideTip();
+  });
+  text.addEventListener('click', (event) => {
+    if (unitUnder(event) >= 0) choose(unitUnder(event));
+  });
 }
 
 function listenToMatrix() {
@@ -116,17 +153,32 @@ function listenToMatrix() {
   const canvas = byId('matrix');
   canvas.addEventListener('pointermove', (event) => {
     const at = matrixAt(event);
-    if (!at) { point(-1, -1); hideTip(); return; }
+    if (!at) {
+      point(-1, -1);
+      hideTip();
+      return;
+    }
     point(...hands(at));
     showTip(event, ...at);
   });
-  canvas.addEventListener('pointerleave', () => { point(-1, -1); hideTip(); });
+  canvas.addEventListener('pointerleave', () => {
+    point(-1, -1);
+    hideTip();
+  });
   canvas.addEventListener('click', (event) => {
     const at = matrixAt(event);
-    if (at) { const [focus, other] = hands(at); change({focus: firstToken(focus), other: firstToken(other)}); }
+    if (at) {
+      const [focus, other] = hands(at);
+      change({focus: firstToken(focus), other: firstToken(other)});
+    }
   });
-  byId('matrix-scroll').addEventListener('scroll', () => { if (state.view === 'matrix') drawMatrix(); }, {passive: true});
-  const zoom = (step) => { matrixView.zoom = Math.max(-4, Math.min(8, matrixView.zoom + step)); draw(); };
+  byId('matrix-scroll').addEventListener('scroll', () => {
+    if (state.view === 'matrix') drawMatrix();
+  }, {passive: true});
+  const zoom = (step) => {
+    matrixView.zoom = Math.max(-4, Math.min(8, matrixView.zoom + step));
+    draw();
+  };
   byId('zoom-in').addEventListener('click', () => zoom(1));
   byId('zoom-out').addEventListener('click', () => zoom(-1));
   return zoom;
@@ -137,7 +189,12 @@ function listenToPanel() {
   for (const id of ['ranking', 'sink-ranking']) {
     byId(id).addEventListener('click', (event) => {
       const row = rowUnder(event);
-      if (row) change({focus: firstToken(Number(row.dataset.focus)), other: firstToken(Number(row.dataset.other)), ...(state.focus < 0 ? {direction: 'out'} : {})});
+      if (row)
+        change({
+          focus: firstToken(Number(row.dataset.focus)),
+          other: firstToken(Number(row.dataset.other)),
+          ...(state.focus < 0 ? {direction: 'out'} : {})
+        });
     });
   }
   for (const id of ['head-map', 'head-map-caption', 'heads-grid']) {
@@ -151,16 +208,20 @@ function listenToPanel() {
 
 function listenToControls() {
   for (const name of ['direction', 'sinks']) {
-    byId(name).addEventListener('click', (event) => { if (event.target.dataset.value) change({[name]: event.target.dataset.value}); });
+    byId(name).addEventListener('click', (event) => {
+      if (event.target.dataset.value) change({[name]: event.target.dataset.value});
+    });
   }
-  for (const view of CHOICES.view) byId(`tab-${view}`).addEventListener('click', () => change({view}));
+  for (const view of CHOICES.view)
+    byId(`tab-${view}`).addEventListener('click', () => change({view}));
   byId('words').addEventListener('change', (event) => change({words: event.target.checked}));
   byId('theme').addEventListener('click', toggleTheme);
   byId('help-open').addEventListener('click', () => byId('help').showModal());
 }
 
 function toggleTheme() {
-  const dark = state.theme ? state.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+  const dark =
+      state.theme ? state.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   change({theme: dark ? 'light' : 'dark'});
 }
 
@@ -177,29 +238,41 @@ function stepWord(by) {
   const {shown, unitOf} = scene();
   const sign = getComputedStyle(byId('text')).direction === 'rtl' ? -1 : 1;
   const now = state.focus < 0 ? -1 : shown.indexOf(unitOf[state.focus]);
-  const place = now < 0 ? (by > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, now + by * sign));
+  const place = now < 0 ? (by > 0 ? 0 : shown.length - 1) :
+                          Math.max(0, Math.min(shown.length - 1, now + by * sign));
   change({focus: firstToken(shown[place]), other: -1});
   if (state.view === 'links') spans[shown[place]]?.scrollIntoView({block: 'nearest'});
 }
 
 function listenToKeys(zoom) {
-  const across = (by) => (state.view === 'heads' ? change({head: step(data.heads, state.head, by)}) : stepWord(by));
+  const across = (by) =>
+      (state.view === 'heads' ? change({head: step(data.heads, state.head, by)}) : stepWord(by));
   const keys = {
-    ArrowLeft: () => across(-1), ArrowRight: () => across(1),
-    ArrowUp: (event) => change(event.shiftKey ? {head: step(data.heads, state.head, -1)} : {layer: step(data.layers, state.layer, -1)}),
-    ArrowDown: (event) => change(event.shiftKey ? {head: step(data.heads, state.head, 1)} : {layer: step(data.layers, state.layer, 1)}),
+    ArrowLeft: () => across(-1),
+    ArrowRight: () => across(1),
+    ArrowUp: (event) => change(
+        event.shiftKey ? {head: step(data.heads, state.head, -1)} :
+                         {layer: step(data.layers, state.layer, -1)}),
+    ArrowDown: (event) => change(
+        event.shiftKey ? {head: step(data.heads, state.head, 1)} :
+                         {layer: step(data.layers, state.layer, 1)}),
     m: () => change({layer: step(data.layers, MEAN, 0), head: step(data.heads, MEAN, 0)}),
-    1: () => change({view: 'links'}), 2: () => change({view: 'matrix'}), 3: () => change({view: 'heads'}),
+    1: () => change({view: 'links'}),
+    2: () => change({view: 'matrix'}),
+    3: () => change({view: 'heads'}),
     d: () => change({direction: next(CHOICES.direction, state.direction)}),
     s: () => change({sinks: next(CHOICES.sinks, state.sinks)}),
     w: () => change({words: !state.words}),
     t: toggleTheme,
     Escape: () => change({focus: -1, other: -1}),
-    '+': () => zoom(1), '-': () => zoom(-1),
+    '+': () => zoom(1),
+    '-': () => zoom(-1),
     '?': () => byId('help').showModal(),
   };
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || byId('help').open || event.target.matches('select')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || byId('help').open ||
+        event.target.matches('select'))
+      return;
     const act = Object.hasOwn(keys, event.key) && keys[event.key];
     if (!act) return;
     event.preventDefault();
@@ -217,7 +290,10 @@ function start() {
   listenToPanel();
   listenToControls();
   listenToKeys(listenToMatrix());
-  addEventListener('hashchange', () => { readHash(); draw(); });
+  addEventListener('hashchange', () => {
+    readHash();
+    draw();
+  });
   new ResizeObserver(() => VIEWS[state.view]()).observe(byId('view'));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
   draw();
