@@ -117,11 +117,11 @@ def large(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    why = None if CHROMIUM and DRIVER else "no browser: chromium and chromedriver are not in PATH"
+    why = None if CHROMIUM and DRIVER else "needs a browser: chromium and chromedriver are not in PATH"
     try:
         from selenium import webdriver
     except ImportError:
-        why = "no browser: selenium is not installed"
+        why = "needs a browser: selenium is not installed"
     if why and os.environ.get("REGARD_REQUIRE_BROWSER") == "1":
         pytest.fail(why)
     if why:
@@ -266,7 +266,7 @@ def test_text_is_shown_as_it_is(browser, small):
     browser.open(small)
     assert browser.js("return data.text") == HOSTILE
     shown = browser.js("return document.getElementById('text').textContent")
-    assert shown.replace("[CLS]", "").replace("[SEP]", "").strip() == HOSTILE
+    assert shown == f" [CLS] {HOSTILE} [SEP]"
     assert browser.js("return document.querySelectorAll('#text b, main > b, body > b').length") == 0
 
 

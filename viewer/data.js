@@ -90,9 +90,11 @@ function surfaces(header) {
   const bytes = new TextEncoder().encode(header.text);
   const decoder = new TextDecoder();
   let end = 0;
+  let before = '';  // what stands in for a gap: a space after [CLS], which the text does not hold
   return header.tokens.map((token) => {
     const own = token.end > token.begin && token.begin >= end;
-    const gap = own ? decoder.decode(bytes.subarray(end, token.begin)) : ' ';
+    const gap = own ? decoder.decode(bytes.subarray(end, token.begin)) || before : ' ';
+    before = token.special && !own ? ' ' : '';
     if (own) end = token.end;
     return {gap, text: own ? decoder.decode(bytes.subarray(token.begin, token.end)) : token.text};
   });

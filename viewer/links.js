@@ -194,16 +194,20 @@ function drawLinks() {
   linksLegend(focus, total, largest);
 }
 
-/** The weight, written at the few strongest links, or only at the other word when there is one. */
+/** The weight, written at the few strongest links that leave each other room, or only at the other word. */
 function numbersOn(links, other, places) {
   const end = (link) => (state.direction === 'out' ? link.to : link.from);
   const chosen = other >= 0 ?
       links.filter((link) => end(link) === other) :
       links.filter((link) => !link.apart).slice(0, spans.length > 120 ? 0 : 3);
-  return chosen.filter((link) => places[end(link)]).map((link) => {
+  const taken = [];
+  return chosen.filter((link) => places[end(link)]).flatMap((link) => {
     const place = places[end(link)];
     const above = end(link) < (state.direction === 'out' ? link.from : link.to);
-    return label(link, end(link), places, above ? place.bottom + 15 : place.top - 6);
+    const y = above ? place.bottom + 15 : place.top - 6;
+    if (taken.some((one) => Math.abs(one.x - place.x) < 48 && Math.abs(one.y - y) < 16)) return [];
+    taken.push({x: place.x, y});
+    return label(link, end(link), places, y);
   });
 }
 

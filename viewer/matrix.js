@@ -1,5 +1,7 @@
-// viewer/matrix.js - the matrix on one canvas that is as large as the window onto it, whatever the
-// number of words.
+// viewer/matrix.js - the matrix on a canvas as large as the window onto it, however many words.
+
+/** Pixels of a cell from which on every line has its name beside it. */
+const LEGIBLE = 9;
 
 /** zoom 0 fits the width; each step is a factor of 1.5. */
 const matrixView = {
@@ -42,7 +44,10 @@ function layOutMatrix(context) {
   const box = byId('matrix-scroll');
   matrixView.margin = labelMargin(context, shown.map((index) => units[index].name));
   const room = box.clientWidth - matrixView.margin;
-  const fit = Math.min(48, room / shown.length, Math.max(360, innerHeight - 330) / shown.length);
+  const widest = room / shown.length;
+  const highest = Math.max(360, innerHeight - 330) / shown.length;
+  // Where names fit beside the lines by scrolling down a little, they are worth it.
+  const fit = Math.min(48, widest, widest >= LEGIBLE ? Math.max(LEGIBLE, highest) : highest);
   const cell = Math.max(1, fit) * 1.5 ** matrixView.zoom;
   matrixView.cell = cell >= 3 ? Math.floor(cell) : cell;
   const total = matrixView.margin + Math.ceil(matrixView.cell * shown.length);
@@ -91,7 +96,7 @@ function paintMatrix(context, width, height) {
   context.imageSmoothingEnabled = false;
   context.drawImage(
       matrixImage(), margin - left, margin - top, cell * shown.length, cell * shown.length);
-  if (cell >= 9) drawGaps(context, margin - left, margin - top);
+  if (cell >= LEGIBLE) drawGaps(context, margin - left, margin - top);
   if (cell >= 32 && shown.length <= 40) drawNumbers(context, margin - left, margin - top);
   const {focus, other} = inHand();
   const [row, column] = state.direction === 'out' ? [focus, other] : [other, focus];
@@ -141,9 +146,9 @@ function drawMarks(context, x, y, row, column) {
 function drawLabels(context, view, row, column) {
   const {cell, margin} = matrixView;
   const {units, shown} = scene();
-  const all = cell >= 9;
+  const all = cell >= LEGIBLE;
   context.font =
-      `${Math.max(9, Math.min(14, cell * 0.72))}px system-ui, "Noto Sans CJK SC", sans-serif`;
+      `${all ? Math.max(9, Math.min(14, cell * 0.72)) : 13}px system-ui, "Noto Sans CJK SC", sans-serif`;
   context.textBaseline = 'middle';
   shown.forEach((index, place) => {
     const unit = units[index];
