@@ -489,6 +489,22 @@ def test_fits_the_width(browser, small, large, width):
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_names_beside_the_matrix_and_numbers_on_links_have_room(browser, tmp_path):
+    browser.open(plain(tmp_path, 70, 1, 2), "#view=matrix")
+    assert browser.js("return matrixView.cell") >= 9
+    browser.keys("1")
+    numbers = 0
+    for focus in range(1, 69):
+        browser.js("change({focus: arguments[0]})", focus)
+        boxes = browser.js("""return [...document.querySelectorAll('#links text')].map((one) => one.getBoundingClientRect())
+            .map((box) => [box.left, box.right, box.top, box.bottom])""")
+        numbers += len(boxes)
+        for index, (left, right, top, bottom) in enumerate(boxes):
+            for other in boxes[:index]:
+                assert left >= other[1] or right <= other[0] or top >= other[3] or bottom <= other[2], (focus, boxes)
+    assert numbers > 68
+
+
 @pytest.mark.parametrize("text, direction", [("جلست على ضفة", "rtl"), ("坐 在 河岸", "ltr")])
 def test_direction_of_the_script(browser, tmp_path, text, direction):
     pieces = [("[CLS]", -1), *((word, index) for index, word in enumerate(text.split())), ("[SEP]", -1)]
