@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-// cli/look_html.cc - header as JSON, each layer's weights as base64, between the two halves of the
-// page.
-=======
 // cli/look_html.cc - header as JSON and weights as base64 between the halves of the page.
->>>>>>> main
 #include "cli/look_html.h"
 
 #include <algorithm>
