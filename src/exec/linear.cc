@@ -51,15 +51,15 @@ void PackedLinear::run_part(const Part& part, TensorView<const float, 2> x, Tens
                             float* memory) const noexcept {
   const std::int64_t panel = kernels_->panel, rows = std::min(kPartRows, x.shape[0] - part.row);
   const std::int64_t panels = std::min(kPartPanels, (out_ + panel - 1) / panel - part.panel);
-  float* a = memory;
   float* c = memory + kPartRows * kDepth;
+  const bool adjacent = x.strides[1] == 1;  // then x is read where it lies
   for (std::int64_t k = 0; k < in_; k += kDepth) {
     const std::int64_t depth = std::min(kDepth, in_ - k);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (std::int64_t i = 0; i < depth; ++i) a[r * depth + i] = x(part.row + r, k + i);
+    for (std::int64_t r = 0; !adjacent && r < rows; ++r) {
+      for (std::int64_t i = 0; i < depth; ++i) memory[r * depth + i] = x(part.row + r, k + i);
     }
-    kernels_->product({.a = a,
-                       .a_stride = depth,
+    kernels_->product({.a = adjacent ? &x(part.row, k) : memory,
+                       .a_stride = adjacent ? x.strides[0] : depth,
                        .rows = rows,
                        .b = packed_.data() + (part.panel * in_ + k) * panel,
                        .b_depth = in_,
