@@ -105,6 +105,20 @@ function curve(a, b, back, room) {
   return `M${a.x},${from}C${a.x},${from + bend} ${b.x},${to - bend} ${b.x},${to}`;
 }
 
+function linesOf(text) {
+  const lineHeight = parseFloat(getComputedStyle(text).lineHeight);
+  return {lineHeight, lines: Math.max(1, Math.round(text.clientHeight / lineHeight))};
+}
+
+/** A sentence reads best on one line: smaller letters if they make it fit, else the usual ones. */
+function fitOneLine(text) {
+  for (const size of ['', '1.5rem', '1.3rem', '1.15rem']) {
+    text.style.fontSize = size;
+    if (linesOf(text).lines === 1) return;
+  }
+  text.style.fontSize = '';
+}
+
 /**
  * Room for the curves above the first and below the last line: more when there is only one line.
  */
@@ -112,8 +126,8 @@ function makeRoom() {
   const text = byId('text');
   const size = text.dataset.size;
   text.style.paddingBlock = '0';
-  const lineHeight = parseFloat(getComputedStyle(text).lineHeight);
-  const lines = Math.max(1, Math.round(text.clientHeight / lineHeight));
+  if (size === 'short') fitOneLine(text);
+  const {lines, lineHeight} = linesOf(text);
   const room = lines === 1 ? Math.min(230, 0.2 * text.clientWidth) :
       size === 'short'     ? 64 :
       size === 'medium'    ? 34 :
