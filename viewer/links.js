@@ -208,7 +208,7 @@ function drawLinks() {
   linksLegend(focus, total, largest);
 }
 
-/** The weight, written at the few strongest links that leave each other room, or only at the other word. */
+/** The weight, at the few strongest links that leave each other room, or only at the other word. */
 function numbersOn(links, other, places) {
   const end = (link) => (state.direction === 'out' ? link.to : link.from);
   const chosen = other >= 0 ?

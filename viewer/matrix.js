@@ -1,6 +1,6 @@
 // viewer/matrix.js - the matrix on a canvas as large as the window onto it, however many words.
 
-/** Pixels of a cell from which on every line has its name beside it. */
+/** From so many pixels of a cell on, every line has its name beside it. */
 const LEGIBLE = 9;
 
 /** zoom 0 fits the width; each step is a factor of 1.5. */
