@@ -46,33 +46,36 @@ template <int kRows>
 void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                  float* HWY_RESTRICT c) {
   const Floats d;
+  const std::int64_t a_stride = p.a_stride, c_stride = p.c_stride, depth = p.depth;
   Vector sum[kRows][kTileVectors];
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
     for (int v = 0; v < kTileVectors; ++v) {
-      sum[r][v] = p.accumulate ? hn::LoadU(d, c + r * p.c_stride + v * kLanes) : hn::Zero(d);
+      sum[r][v] = p.accumulate ? hn::LoadU(d, c + r * c_stride + v * kLanes) : hn::Zero(d);
     }
   }
-  for (std::int64_t k = 0; k < p.depth; ++k) {
+  for (std::int64_t k = 0; k < depth; ++k) {
     Vector row[kTileVectors];
     REGARD_UNROLL
     for (int v = 0; v < kTileVectors; ++v) row[v] = hn::LoadU(d, b + k * kPanel + v * kLanes);
     REGARD_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Vector x = hn::Set(d, a[r * p.a_stride + k]);
+      const Vector x = hn::Set(d, a[r * a_stride + k]);
       REGARD_UNROLL
       for (int v = 0; v < kTileVectors; ++v) sum[r][v] = hn::MulAdd(x, row[v], sum[r][v]);
     }
   }
   const Vector scale = hn::Set(d, p.scale);
+  const bool add = p.add;
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
     for (int v = 0; v < kTileVectors; ++v) {
-      float* to = c + r * p.c_stride + v * kLanes;
-      const Vector result = hn::Mul(sum[r][v], scale);
-      hn::StoreU(p.add ? hn::Add(hn::LoadU(d, to), result) : result, d, to);
+      float* to = c + r * c_stride + v * kLanes;
+      Vector result = hn::Mul(sum[r][v], scale);
+      if (add) result = hn::Add(hn::LoadU(d, to), result);
+      hn::StoreU(result, d, to);
     }
   }
 }
