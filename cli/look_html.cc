@@ -166,7 +166,7 @@ void HtmlSink::begin(const LookHeader& header) {
   num_tokens_ = header.tokens.size();
   const std::size_t maps = header.layers.size() * header.heads.size();
   bits_ = page_bits(static_cast<std::int64_t>(maps * num_tokens_ * num_tokens_));
-  out_ << page_head << "<script type=\"application/json\" id=\"data\">"
+  out_ << kPageHead << "<script type=\"application/json\" id=\"data\">"
        << json_for_script(header_json(header, bits_, start_)) << "</script>\n";
 }
 
@@ -185,7 +185,7 @@ void HtmlSink::layer(std::int64_t /*layer*/, std::span<const float> weights) {
 }
 
 void HtmlSink::end() {
-  out_ << page_tail << std::flush;
+  out_ << kPageTail << std::flush;
   if (!out_) throw std::runtime_error("look --html: writing the page failed");
 }
 

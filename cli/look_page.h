@@ -5,7 +5,7 @@
 
 namespace regard::cli {
 
-extern const std::string_view page_head;
-extern const std::string_view page_tail;
+extern const std::string_view kPageHead;
+extern const std::string_view kPageTail;
 
 }  // namespace regard::cli

@@ -43,7 +43,7 @@ file(WRITE ${OUT} "// Made by cmake/embed_page.cmake from viewer/.
 #include \"cli/look_page.h\"
 
 namespace regard::cli {
-const std::string_view page_head = R\"page(${head})page\";
-const std::string_view page_tail = R\"page(${tail})page\";
+const std::string_view kPageHead = R\"page(${head})page\";
+const std::string_view kPageTail = R\"page(${tail})page\";
 }  // namespace regard::cli
 ")
