@@ -48,9 +48,11 @@ HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, 
   const Floats d;
   Vector peak = hn::Set(d, kMinusInfinity);
   for (std::int64_t j = 0; j < columns; j += kLanes) peak = hn::Max(peak, hn::LoadU(d, scores + j));
-  const float max = hn::ReduceMax(d, peak);
+  // Highway's EMU128 starts its reduction at the lowest finite float, so -inf is asked for first.
+  const bool sees_nothing = hn::AllTrue(d, hn::Eq(peak, hn::Set(d, kMinusInfinity)));
+  const float max = sees_nothing ? kMinusInfinity : hn::ReduceMax(d, peak);
   // A row that sees nothing would compute -inf - -inf; shifted by 0 its weights are exp(-inf) = 0.
-  const Vector shift = hn::Set(d, max == kMinusInfinity ? 0.0f : max);
+  const Vector shift = hn::Set(d, sees_nothing ? 0.0f : max);
   Vector sum[kSumVectors];
   for (int v = 0; v < kSumVectors; ++v) sum[v] = hn::Zero(d);
   for (std::int64_t j = 0; j < columns; j += kSumLanes) {
