@@ -446,7 +446,9 @@ def test_a_file_or_folder_that_may_not_be_written(tmp_path):
 @needs_model
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_nothing(tmp_path, number):
-    process = subprocess.Popen([REGARD, "look", "--json", tmp_path / "out", LONG], stdout=subprocess.DEVNULL)
+    # Under nohup or in a shell's background the tests themselves ignore some of these, and a child would too.
+    process = subprocess.Popen([REGARD, "look", "--json", tmp_path / "out", LONG], stdout=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     deadline = time.monotonic() + 60
     while not any(file.stat().st_size > 1 << 16 for file in tmp_path.iterdir()):
         assert process.poll() is None and time.monotonic() < deadline
