@@ -30,14 +30,15 @@ class Plan {
   Plan& operator=(const Plan&);
   Plan& operator=(Plan&&) noexcept;
 
-  /// Computes; see attention() for shapes and meaning. Throws std::invalid_argument when a view
-  /// does not have the plan's shape, std::bad_alloc when workspace_bytes() cannot be had; either
-  /// way before anything is written.
-  void run(TensorView<const float, 4> query, TensorView<const float, 4> key,
-           TensorView<const float, 4> value, TensorView<float, 4> out,
-           std::optional<TensorView<float, 3>> lse = {}, Probe* probe = nullptr) const;
+  /// Computes; see attention() for shapes and meaning. key and value may have fewer keys than the plan (their
+  /// common shape[2] is then the call's kv_len), so one plan serves a growing cache: give the positions that change
+  /// in RunOptions::q_offsets. Throws std::invalid_argument when a view does not fit the plan, before anything is
+  /// written; Cancelled. Allocates nothing: the plan holds one workspace, which calls take in turn; a call that
+  /// finds it taken by another thread, and has none in RunOptions, allocates its own.
+  void run(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
+           const RunOptions& options = {}) const;
 
-  /// Bytes that run() allocates beside inputs and outputs, for all threads together.
+  /// Bytes of scratch memory of one run, for all threads together.
   std::int64_t workspace_bytes() const;
 
   /// Tiles that run() will compute and skip, over all batch entries and heads. Walks the mask, not

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "regard/dtype.h"
+
 namespace regard {
 
 /// Element (i0, i1, ...) lies at data[i0 * strides[0] + i1 * strides[1] + ...]; strides count
@@ -52,6 +54,55 @@ struct TensorView {
     for (const std::int64_t extent : shape) n *= extent;
     return n;
   }
+};
+
+/// A view whose element type is known at run time: what attention reads. Any TensorView of float, bf16 or
+/// f16, const or not, is one.
+template <std::size_t Rank>
+struct InputView {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  std::array<std::int64_t, Rank> shape{};
+  std::array<std::int64_t, Rank> strides{};  ///< in elements
+
+  constexpr InputView() = default;
+  constexpr InputView(const void* data_, DType dtype_, std::array<std::int64_t, Rank> shape_,
+                      std::array<std::int64_t, Rank> strides_)
+      : data(data_), dtype(dtype_), shape(shape_), strides(strides_) {}
+  template <class T>
+  constexpr InputView(const TensorView<T, Rank>& view)  // NOLINT(google-explicit-constructor)
+      : InputView(view.data, dtype_of<T>, view.shape, view.strides) {}
+  /// Row-major.
+  template <class T>
+  constexpr InputView(const T* data_, std::array<std::int64_t, Rank> shape_)
+      : InputView(TensorView<const T, Rank>(data_, shape_)) {}
+
+  constexpr std::int64_t size() const { return TensorView<const float, Rank>{nullptr, shape, strides}.size(); }
+};
+
+/// The same for what attention writes.
+template <std::size_t Rank>
+struct OutputView {
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  std::array<std::int64_t, Rank> shape{};
+  std::array<std::int64_t, Rank> strides{};  ///< in elements
+
+  constexpr OutputView() = default;
+  constexpr OutputView(void* data_, DType dtype_, std::array<std::int64_t, Rank> shape_,
+                       std::array<std::int64_t, Rank> strides_)
+      : data(data_), dtype(dtype_), shape(shape_), strides(strides_) {}
+  template <class T>
+    requires(!std::is_const_v<T>)
+  constexpr OutputView(const TensorView<T, Rank>& view)  // NOLINT(google-explicit-constructor)
+      : OutputView(view.data, dtype_of<T>, view.shape, view.strides) {}
+  /// Row-major.
+  template <class T>
+    requires(!std::is_const_v<T>)
+  constexpr OutputView(T* data_, std::array<std::int64_t, Rank> shape_)
+      : OutputView(TensorView<T, Rank>(data_, shape_)) {}
+
+  constexpr std::int64_t size() const { return TensorView<const float, Rank>{nullptr, shape, strides}.size(); }
 };
 
 }  // namespace regard

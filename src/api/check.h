@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <type_traits>
 
 #include "regard/tensor_view.h"
 
@@ -28,10 +30,10 @@ inline void check_equal(const std::string& what, std::int64_t came, std::int64_t
 }
 
 /// A view's shape, and data where there is something to point to. names: what each extent is.
-template <class T, std::size_t Rank>
-void check_view(const std::string& what, const TensorView<T, Rank>& view,
-                const std::array<std::int64_t, Rank>& shape,
-                const std::array<const char*, Rank>& names) {
+template <class View, std::size_t Rank = std::tuple_size_v<decltype(View::shape)>>
+void check_view(const std::string& what, const View& view,
+                const std::type_identity_t<std::array<std::int64_t, Rank>>& shape,
+                const std::type_identity_t<std::array<const char*, Rank>>& names) {
   for (std::size_t i = 0; i < Rank; ++i) {
     check_equal(what + ".shape[" + std::to_string(i) + "]", view.shape[i], shape[i], names[i]);
   }

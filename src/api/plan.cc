@@ -77,28 +77,33 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(const Plan&) = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 
-void Plan::run(TensorView<const float, 4> query, TensorView<const float, 4> key,
-               TensorView<const float, 4> value, TensorView<float, 4> out,
-               std::optional<TensorView<float, 3>> lse, Probe* probe) const {
+void Plan::run(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
+               const RunOptions& options) const {
   const AttentionShape& s = impl_->setup.shape;
   using api::check_view;
-  check_view<const float, 4>("attention: query", query, {s.batch, s.num_heads, s.q_len, s.head_dim},
-                             {"batch", "num_heads", "q_len", "head_dim"});
-  check_view<const float, 4>("attention: key", key, {s.batch, s.num_kv_heads, s.kv_len, s.head_dim},
-                             {"batch", "num_kv_heads", "kv_len", "head_dim"});
-  check_view<const float, 4>("attention: value", value,
-                             {s.batch, s.num_kv_heads, s.kv_len, s.value_dim},
-                             {"batch", "num_kv_heads", "kv_len", "value_dim"});
-  check_view<float, 4>("attention: out", out, {s.batch, s.num_heads, s.q_len, s.value_dim},
-                       {"batch", "num_heads", "q_len", "value_dim"});
-  if (lse) {
-    check_view<float, 3>("attention: lse", *lse, {s.batch, s.num_heads, s.q_len},
-                         {"batch", "num_heads", "q_len"});
+  check_view("attention: query", query, {s.batch, s.num_heads, s.q_len, s.head_dim},
+             {"batch", "num_heads", "q_len", "head_dim"});
+  check_view("attention: key", key, {s.batch, s.num_kv_heads, s.kv_len, s.head_dim},
+             {"batch", "num_kv_heads", "kv_len", "head_dim"});
+  check_view("attention: value", value, {s.batch, s.num_kv_heads, s.kv_len, s.value_dim},
+             {"batch", "num_kv_heads", "kv_len", "value_dim"});
+  check_view("attention: out", out, {s.batch, s.num_heads, s.q_len, s.value_dim},
+             {"batch", "num_heads", "q_len", "value_dim"});
+  if (options.lse) {
+    check_view("attention: lse", *options.lse, {s.batch, s.num_heads, s.q_len},
+               {"batch", "num_heads", "q_len"});
   }
   if (s.batch == 0 || s.q_len == 0) return;
   Executor& executor = executor_of(*impl_);
   const Aligned memory(exec::workspace_floats(impl_->setup, executor.num_threads()));
-  exec::run(impl_->setup, {query, key, value, out, lse, probe}, executor, memory.data);
+  const auto f32 = [](const InputView<4>& v) {
+    return TensorView<const float, 4>(static_cast<const float*>(v.data), v.shape, v.strides);
+  };
+  exec::run(impl_->setup,
+            {f32(query), f32(key), f32(value),
+             TensorView<float, 4>(static_cast<float*>(out.data), out.shape, out.strides),
+             options.lse, options.probe},
+            executor, memory.data);
 }
 
 std::int64_t Plan::workspace_bytes() const {

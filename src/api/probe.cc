@@ -42,7 +42,7 @@ WeightsProbe::WeightsProbe(std::int64_t batch, std::span<const std::int64_t> hea
       out_(out),
       chunks_per_row_((out.shape[2] + exec::kChunkKeys - 1) / exec::kChunkKeys) {
   api::check_range("WeightsProbe: batch", batch, 0, std::numeric_limits<std::int64_t>::max());
-  api::check_view<float, 3>(
+  api::check_view(
       "WeightsProbe: out", out,
       {static_cast<std::int64_t>(heads.size()), static_cast<std::int64_t>(queries.size()),
        std::max<std::int64_t>(out.shape[2], 0)},

@@ -119,8 +119,8 @@ void Bert::Impl::attend(std::int64_t layer, const Plan& plan, const BertObserver
   const auto value = heads_of(buffers.query_key_value, 2 * hidden, config);
   const auto out = heads_of(buffers.attended, 0, config);
   plan.run(heads_of(buffers.query_key_value, 0, config),
-           heads_of(buffers.query_key_value, hidden, config), value, out, {},
-           observer.probe ? observer.probe(layer) : nullptr);
+           heads_of(buffers.query_key_value, hidden, config), value, out,
+           {.probe = observer.probe ? observer.probe(layer) : nullptr});
   check_finite(buffers.attended, layer);
   if (observer.attended) observer.attended(layer, without_batch(value), without_batch(out));
   part.attention_out.run(buffers.attended, buffers.projected, &executor);

@@ -117,7 +117,7 @@ TEST(Attention, WritesOnlyItsOutputs) {
     const Result packed = run_attention(p);
     const Tensor<4> out({s.batch, s.num_heads, s.q_len, s.value_dim}, random_layout<4>(rng, false));
     const Tensor<3> lse({s.batch, s.num_heads, s.q_len}, random_layout<3>(rng, false));
-    attention(p.query, p.key, p.value, out, p.options(), lse.view());
+    attention(p.query, p.key, p.value, out, p.options(), {.lse = lse.view()});
     EXPECT_TRUE(out.gaps_untouched() && lse.gaps_untouched()) << p.describe();
     EXPECT_TRUE(same_bits(out.values(), packed.out.values())) << p.describe();
     EXPECT_TRUE(same_bits(lse.values(), packed.lse.values())) << p.describe();

@@ -106,7 +106,7 @@ struct Views {
   TensorView<float, 3> lse{memory.data(), {2, 6, 4}};
 
   std::string run() const {
-    return refusal([&] { Plan(kShape).run(query, key, value, out, lse); });
+    return refusal([&] { Plan(kShape).run(query, key, value, out, {.lse = lse}); });
   }
 };
 

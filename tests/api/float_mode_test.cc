@@ -60,7 +60,7 @@ TEST(FloatMode, OfTheCallerChangesNoBitAndIsRestored) {
           AttentionOptions options = p.options();
           options.executor = pool.get();
           const unsigned before = _mm_getcsr() & kControlBits;
-          attention(p.query, p.key, p.value, out, options, lse.view());
+          attention(p.query, p.key, p.value, out, options, {.lse = lse.view()});
           EXPECT_EQ(_mm_getcsr() & kControlBits, before);
         }
         EXPECT_TRUE(same_bits(out.values(), expected.out.values())) << "MXCSR bits " << mode;

@@ -27,7 +27,8 @@ Result run_probed(const Problem& p, Probe& probe) {
   const auto& s = p.shape;
   Result result{Tensor<4>({s.batch, s.num_heads, s.q_len, s.value_dim}),
                 Tensor<3>({s.batch, s.num_heads, s.q_len})};
-  attention(p.query, p.key, p.value, result.out, p.options(), result.lse.view(), &probe);
+  attention(p.query, p.key, p.value, result.out, p.options(),
+            {.lse = result.lse.view(), .probe = &probe});
   return result;
 }
 

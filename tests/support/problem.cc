@@ -136,7 +136,8 @@ Result run_attention(const Problem& problem, const AttentionOptions& options) {
   const auto& s = problem.shape;
   Result result{Tensor<4>({s.batch, s.num_heads, s.q_len, s.value_dim}),
                 Tensor<3>({s.batch, s.num_heads, s.q_len})};
-  attention(problem.query, problem.key, problem.value, result.out, options, result.lse.view());
+  attention(problem.query, problem.key, problem.value, result.out, options,
+            {.lse = result.lse.view()});
   return result;
 }
 

@@ -21,7 +21,9 @@ struct Problem {
   std::vector<std::int64_t> kv_lens;
   Tensor<4> query, key, value;
 
-  AttentionOptions options() const { return {mask.mask, scale, q_offset, kv_lens, nullptr}; }
+  AttentionOptions options() const {
+    return {.mask = mask.mask, .scale = scale, .q_offset = q_offset, .kv_lens = kv_lens};
+  }
   std::string describe() const;
 };
 

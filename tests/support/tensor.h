@@ -83,6 +83,8 @@ class Tensor {
   TensorView<float, Rank> view() const { return view_; }
   operator TensorView<float, Rank>() const { return view_; }        // NOLINT
   operator TensorView<const float, Rank>() const { return view_; }  // NOLINT
+  operator InputView<Rank>() const { return view_; }                // NOLINT
+  operator OutputView<Rank>() const { return view_; }               // NOLINT
 
   /// Calls f(element) for every index, last axis fastest.
   template <class F>
