@@ -1,42 +1,68 @@
 // src/kernels/kernels.h - the kernels as data: one table of function pointers per instruction set.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
+#include "regard/dtype.h"
+
 namespace regard::kernels {
 
-/// Rows of a matrix, as a kernel reads them: element (r, c) lies at data[r * row_stride + c *
-/// column_stride].
+/// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c * column_stride of `data`,
+/// whose type is the DType of the kernel that reads it.
 struct Matrix {
-  const float* data;
+  const void* data;
   std::int64_t rows;
   std::int64_t columns;
   std::int64_t row_stride;
   std::int64_t column_stride;
 };
 
-/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md.
+/// Memory to be asked for while something else is computed: rows of bytes, walked a few lines at a time.
+struct Prefetch {
+  const char* row = nullptr;
+  std::int64_t rows = 0;  ///< still to be asked for
+  std::int64_t row_bytes = 0;
+  std::int64_t row_stride = 0;  ///< in bytes
+  std::int64_t at = 0;          ///< in the first of them
+
+  void advance(std::int64_t lines) {
+    constexpr std::int64_t kLine = 64;
+    for (; lines > 0 && rows > 0; --lines) {
+      __builtin_prefetch(row + at, 0, 2);
+      at += kLine;
+      if (at < row_bytes) continue;
+      at = 0;
+      row += row_stride;
+      --rows;
+    }
+  }
+};
+
+/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md. A word of a and b is a float, or two bf16
+/// of adjacent k in the place of one (Arithmetic::word).
 struct Product {
-  const float* a;  ///< (rows, depth), rows a_stride apart, columns contiguous
+  const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< panels as packed: [panel][b_depth][panel width]; the first `depth` rows of
+  const float* b;  ///< panels as packed: [panel][b_depth][panel width] words; the first `depth` rows of
                    ///< each are used
   std::int64_t b_depth;
   std::int64_t panels;
-  std::int64_t depth;
-  float* c;  ///< (rows, panels * panel width), rows c_stride apart
+  std::int64_t depth;  ///< in words
+  float* c;            ///< (rows, panels * panel width), rows c_stride apart
   std::int64_t c_stride;
   float scale;
   bool accumulate;   ///< the chains go on from what c holds, instead of from 0
   bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
+  Prefetch* prefetch = nullptr;     ///< what to ask for meanwhile,
+  std::int64_t prefetch_lines = 0;  ///< so many lines with every register tile
 };
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.
 struct Softmax {
-  float*
-      scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 16 columns
+  float* scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 32 columns
   std::int64_t stride;
   std::int64_t rows;
   std::int64_t columns;
@@ -52,25 +78,47 @@ struct State {
   float* out;  ///< (rows, out_stride)
 };
 
+inline constexpr std::size_t kDTypes = 3;
+
+/// The kernels whose work depends on what is multiplied: float32, or pairs of bf16. Arrays go by the DType of the
+/// source; null where the arithmetic cannot take it.
+struct Arithmetic {
+  const char* name;   ///< "f32" or "bf16"
+  std::int64_t word;  ///< elements along the depth in one word: 1 or 2
+  std::array<void (*)(const Matrix& source, float* words, std::int64_t stride), kDTypes> load_rows;
+  std::array<void (*)(const Matrix& source, float* packed), kDTypes> pack_columns;
+  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed), kDTypes> pack_rows;
+  void (*product)(const Product& p);
+  void (*softmax)(const Softmax& s);
+  double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent
+                                         ///< multiply-adds in registers
+
+  std::int64_t words(std::int64_t depth) const { return (depth + word - 1) / word; }
+};
+
 /// README.md beside this file is the contract of each kernel. All are noexcept and allocate
 /// nothing.
 struct KernelTable {
   const char* isa;     ///< Highway's name of the target
-  std::int64_t panel;  ///< columns of a packed panel; divides 64
-  void (*pack_columns)(const Matrix& source, float* packed);
-  bool (*pack_rows)(const Matrix& source, std::int64_t packed_depth, float* packed);
-  void (*product)(const Product& p);
+  std::int64_t panel;  ///< columns of a packed panel; divides 32
+  const Arithmetic* f32;
+  const Arithmetic* bf16;  ///< null where the instruction set cannot multiply pairs of bf16
   void (*mask)(float* scores, std::int64_t columns, std::uint64_t bits);
-  void (*softmax)(const Softmax& s);
   void (*merge)(const State& left, const State& right, std::int64_t rows, std::int64_t stride);
-  void (*finish)(const State& state, std::int64_t rows, std::int64_t stride);
-  void (*exp)(const float* x, float* y,
-              std::int64_t n);  ///< for the test of every float; y[i] = exp(x[i]), x <= 0
-  double (*fma_peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds
-                                             ///< of independent FMAs
+  std::array<bool (*)(const Matrix& source), kDTypes> is_finite;
+  std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride), kDTypes>
+      finish;
+  void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
+
+  const Arithmetic& arithmetic(bool pairs) const { return pairs ? *bf16 : *f32; }
 };
 
 /// Tables that this CPU can run, best first; the portable one is last. At least one.
 std::span<const KernelTable* const> supported_tables();
+
+/// The bf16 arithmetic of a target (Highway's bit), or null.
+const Arithmetic* bf16_arithmetic(std::int64_t target);
+
+inline constexpr std::size_t index(DType dtype) { return static_cast<std::size_t>(dtype); }
 
 }  // namespace regard::kernels
