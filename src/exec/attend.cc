@@ -1,6 +1,8 @@
 // src/exec/attend.cc - the algorithm: one block of query rows over the keys they see.
 #include "exec/attend.h"
 
+#include "exec/pace.h"
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -32,23 +34,26 @@ const Tile* run_end(const ChunkTiles& tiles, const Tile* first, std::uint32_t pa
   return last + 1;
 }
 
-/// Notes that the tile is packed; false when it was already.
-bool take(const ChunkTiles& tiles, const Tile& tile, std::uint32_t& packed) noexcept {
-  const std::uint32_t bit = 1U << (tile.kv_begin - tiles.chunk_begin) / kTileKeys;
+/// Whether the tile must be packed; notes that it is. With one strip nobody else will use it: each tile takes the place
+/// of the one before, in L1.
+bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept {
+  if (w.one_strip) return true;
+  const std::uint32_t bit = 1U << (tile.kv_begin - w.tiles.chunk_begin) / kTileKeys;
   const bool taken = (packed & bit) == 0;
   packed |= bit;
   return taken;
 }
 
 /// scores[r][j] = scale * query r . key j for the keys of the tiles.
-void score(const Setup& s, const Call& call, const Rows& strip, const float* query, Workspace& w) noexcept {
+void score(const Setup& s, const Call& call, const Rows& strip, const float* query, const Pace& pace,
+           Workspace& w) noexcept {
   const std::int64_t depth = s.arithmetic->words(s.shape.head_dim), panel = s.kernels->panel;
   for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
     end = run_end(w.tiles, tile, w.keys_packed);
     const std::int64_t offset = tile->kv_begin - w.tiles.chunk_begin, keys = end[-1].kv_end - tile->kv_begin;
-    float* packed = w.key + offset * depth;
-    if (take(w.tiles, *tile, w.keys_packed))
-      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed);
+    float* packed = w.key + (w.one_strip ? 0 : offset * depth);
+    if (take(w, *tile, w.keys_packed))
+      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed, pace.pack_keys);
     s.arithmetic->product({.a = query,
                            .a_stride = depth,
                            .rows = strip.count(),
@@ -60,8 +65,7 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
                            .c_stride = kChunkKeys,
                            .scale = s.scale,
                            .accumulate = false,
-                           .prefetch = &w.next_keys,
-                           .prefetch_lines = 10});
+                           .meanwhile = pace.score});
   }
 }
 
@@ -81,12 +85,13 @@ void mask(const Setup& s, const Rows& strip, Workspace& w) noexcept {
   }
 }
 
-/// The rows of some keys in a tensor, as memory to be asked for: packing would wait for it, the products never do.
-kernels::Prefetch prefetch_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
+/// The rows of some keys in a tensor, as memory that will be read.
+kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
   const auto bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
   if (tensor.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
   const Matrix m = keys_of(s, tensor, rows, keys);
-  return {.row = static_cast<const char*>(m.data), .rows = m.rows, .row_bytes = m.columns * bytes, .row_stride = m.row_stride * bytes};
+  return {.row = static_cast<const char*>(m.data), .rows = m.rows, .row_bytes = m.columns * bytes,
+          .row_stride = m.row_stride * bytes};
 }
 
 /// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
@@ -130,10 +135,11 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
 }
 
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
-void accumulate(const Setup& s, const Call& call, const Rows& strip, Workspace& w, float* out) noexcept {
+void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace& pace, Workspace& w,
+                float* out) noexcept {
   const std::int64_t panel = s.kernels->panel, word = s.arithmetic->word, stride = s.out_stride();
   const ChunkTiles& tiles = w.tiles;
-  const std::int64_t first = tiles.begin()->kv_begin, depth = kChunkKeys / word;
+  const std::int64_t first = tiles.begin()->kv_begin, depth = (w.one_strip ? kTileKeys : kChunkKeys) / word;
   for (const Tile *tile = tiles.begin(), *end; tile != tiles.end(); tile = end) {
     end = run_end(tiles, tile, w.values_packed);
     const bool poisoned = is_poisoned(s, call, strip, *tile, w);
@@ -141,9 +147,12 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, Workspace& 
     for (const Tile* t = tile + 1; t < end; ++t) {
       if (is_poisoned(s, call, strip, *t, w)) end = t;
     }
-    if (take(tiles, *tile, w.values_packed)) {
-      s.arithmetic->pack_rows[index(call.value.dtype)](
-          keys_of(s, call.value, strip, *tile), depth, w.value + (tile->kv_begin - tiles.chunk_begin) / word * panel);
+    // Where key 0 of what is packed lies.
+    const std::int64_t packed_begin = w.one_strip ? tile->kv_begin : tiles.chunk_begin;
+    if (take(w, *tile, w.values_packed)) {
+      s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *tile), depth,
+                                                       w.value + (tile->kv_begin - packed_begin) / word * panel,
+                                                       pace.pack_values);
     }
     // Keys before the first and after the last that any row sees have weight 0: they are left out.
     const std::int64_t begin = poisoned ? tile->kv_begin : std::max(tile->kv_begin, tiles.visible_begin) / word * word;
@@ -151,7 +160,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, Workspace& 
     const Product p{.a = w.scores + first - tiles.chunk_begin + (begin - first) / word,
                     .a_stride = kChunkKeys,
                     .rows = strip.count(),
-                    .b = w.value + (begin - tiles.chunk_begin) / word * panel,
+                    .b = w.value + (begin - packed_begin) / word * panel,
                     .b_depth = depth,
                     .panels = stride / panel,
                     .depth = s.arithmetic->words(last - begin),
@@ -159,8 +168,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, Workspace& 
                     .c_stride = stride,
                     .scale = 1.0f,
                     .accumulate = tile != tiles.begin(),
-                    .prefetch = &w.next_values,
-                    .prefetch_lines = 40};
+                    .meanwhile = pace.value};
     if (poisoned) {
       accumulate_visible(s, *tile, tiles, p);
     } else {
@@ -177,6 +185,9 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
   const std::int64_t kv_len = call.kv_len(s, block.sequence);
   const std::int64_t query_words = kStripRows * s.arithmetic->words(s.shape.head_dim);
   const Rows rows = rows_of(s, call, block);
+  kernels::Prefetch prefetch;
+  const Pace pace(s, call, block, prefetch);
+  w.one_strip = num_strips(block) == 1;
   load_queries(s, call, rows, w.query);
   for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len; ++chunk) {
     if (call.cancelled()) return;
@@ -184,8 +195,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
     const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);
     w.keys_packed = w.values_packed = w.values_seen = 0;
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
-    w.next_keys = prefetch_of(s, call.key, rows, next);
-    w.next_values = prefetch_of(s, call.value, rows, next);
+    prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
     for (std::int64_t i = 0; i < num_strips(block); ++i) {
       const Rows strip = strip_of(rows, i);
       s.masks->tiles(strip, begin, end, w.tiles);
@@ -193,7 +203,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
       const State state = tree.fresh();
       const std::int64_t first = w.tiles.begin()->kv_begin;
-      score(s, call, strip, w.query + i * query_words, w);
+      score(s, call, strip, w.query + i * query_words, pace, w);
       mask(s, strip, w);
       s.arithmetic->softmax({.scores = w.scores + (first - begin),
                              .stride = kChunkKeys,
@@ -201,7 +211,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
                              .columns = w.tiles.visible_end - first,
                              .max = state.max,
                              .sum = state.sum});
-      accumulate(s, call, strip, w, state.out);
+      accumulate(s, call, strip, pace, w, state.out);
       if (call.probe != nullptr) report_tile(s, call, strip, state, w);
       tree.push(k, begin / kChunkKeys, strip.count());
     }

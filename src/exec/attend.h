@@ -97,7 +97,7 @@ struct Workspace {
   float* weights;  ///< the same, for probes: weights that the arithmetic has packed, as floats again
   std::array<MergeTree, kBlockStrips> trees;
   ChunkTiles tiles;
-  kernels::Prefetch next_keys, next_values;    ///< of the next chunk
+  bool one_strip;                              ///< of the block at hand: nothing packed is used twice
   std::uint32_t keys_packed, values_packed;    ///< bit per tile of the chunk at hand
   std::uint32_t values_seen, values_finite;    ///< bit per tile: looked at, and found finite
   std::int64_t num_floats;

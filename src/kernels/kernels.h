@@ -19,24 +19,45 @@ struct Matrix {
   std::int64_t column_stride;
 };
 
-/// Memory to be asked for while something else is computed: rows of bytes, walked a few lines at a time.
-struct Prefetch {
+/// Memory that will be read soon: rows of bytes, asked for a few lines at a time.
+struct Stream {
   const char* row = nullptr;
   std::int64_t rows = 0;  ///< still to be asked for
   std::int64_t row_bytes = 0;
   std::int64_t row_stride = 0;  ///< in bytes
   std::int64_t at = 0;          ///< in the first of them
 
-  void advance(std::int64_t lines) {
+  void next_line() {
     constexpr std::int64_t kLine = 64;
-    for (; lines > 0 && rows > 0; --lines) {
-      __builtin_prefetch(row + at, 0, 2);
-      at += kLine;
-      if (at < row_bytes) continue;
-      at = 0;
-      row += row_stride;
-      --rows;
+    if (rows == 0) return;
+    __builtin_prefetch(row + at, 0, 2);
+    at += kLine;
+    if (at < row_bytes) return;
+    at = 0;
+    row += row_stride;
+    --rows;
+  }
+};
+
+/// What a kernel asks for while it computes, evenly over its time: hardware drops requests that come in bursts.
+/// Two streams in turns, `pairs` lines of each with every step of a kernel (32 of the depth in a product's register
+/// tile, a vector's worth of rows or columns in packing).
+struct Prefetch {
+  Stream first, second;
+
+  void advance(std::int64_t pairs) {
+    for (; pairs > 0; --pairs) {
+      first.next_line();
+      second.next_line();
     }
+  }
+};
+struct Meanwhile {
+  Prefetch* prefetch = nullptr;
+  std::int64_t pairs = 0;
+
+  void step() const {
+    if (prefetch != nullptr) prefetch->advance(pairs);
   }
 };
 
@@ -56,8 +77,7 @@ struct Product {
   float scale;
   bool accumulate;   ///< the chains go on from what c holds, instead of from 0
   bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
-  Prefetch* prefetch = nullptr;     ///< what to ask for meanwhile,
-  std::int64_t prefetch_lines = 0;  ///< so many lines with every register tile
+  Meanwhile meanwhile = {};
 };
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.
@@ -86,8 +106,9 @@ struct Arithmetic {
   const char* name;   ///< "f32" or "bf16"
   std::int64_t word;  ///< elements along the depth in one word: 1 or 2
   std::array<void (*)(const Matrix& source, float* words, std::int64_t stride), kDTypes> load_rows;
-  std::array<void (*)(const Matrix& source, float* packed), kDTypes> pack_columns;
-  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed), kDTypes> pack_rows;
+  std::array<void (*)(const Matrix& source, float* packed, Meanwhile meanwhile), kDTypes> pack_columns;
+  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile), kDTypes>
+      pack_rows;
   void (*product)(const Product& p);
   void (*softmax)(const Softmax& s);
   double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent

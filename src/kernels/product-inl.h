@@ -33,6 +33,9 @@ struct PairMultiplyAdd {
 };
 #endif
 
+/// Depth between two steps of Product::meanwhile.
+inline constexpr std::int64_t kStepDepth = 32;
+
 /// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
 /// whatever kRows and kPanels are.
 template <class Arith, int kRows, int kPanels>
@@ -50,17 +53,20 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
       sum[r][v] = p.accumulate ? hn::LoadU(d, c + r * c_stride + v * kLanes) : hn::Zero(d);
     }
   }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    Vector row[kVectors];
-    REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      row[v] = hn::LoadU(d, b + v / kTileVectors * panel_stride + k * kPanel + v % kTileVectors * kLanes);
-    }
-    REGARD_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const Vector x = hn::Set(d, a[r * a_stride + k]);
+  for (std::int64_t k = 0; k < depth;) {
+    p.meanwhile.step();
+    for (const std::int64_t end = HWY_MIN(k + kStepDepth, depth); k < end; ++k) {
+      Vector row[kVectors];
       REGARD_UNROLL
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        row[v] = hn::LoadU(d, b + v / kTileVectors * panel_stride + k * kPanel + v % kTileVectors * kLanes);
+      }
+      REGARD_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vector x = hn::Set(d, a[r * a_stride + k]);
+        REGARD_UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
+      }
     }
   }
   const Vector scale = hn::Set(d, p.scale);
@@ -89,7 +95,6 @@ void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
-    if (p.prefetch != nullptr) p.prefetch->advance(p.prefetch_lines);
     ProductTile<Arith, kRows, kPanels>(p, a, p.b + panel * p.b_depth * kPanel, c + panel * kPanel);
   }
   if constexpr (kPanels > 1) {
