@@ -58,7 +58,8 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
                            .a_stride = depth,
                            .rows = strip.count(),
                            .b = packed,
-                           .b_depth = depth,
+                           .b_row = panel,
+                           .b_panel = depth * panel,
                            .panels = s.padded(keys) / panel,
                            .depth = depth,
                            .c = w.scores + offset,
@@ -90,8 +91,7 @@ kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows
   const auto bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
   if (tensor.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
   const Matrix m = keys_of(s, tensor, rows, keys);
-  return {.row = static_cast<const char*>(m.data), .rows = m.rows, .row_bytes = m.columns * bytes,
-          .row_stride = m.row_stride * bytes};
+  return {m.data, m.rows, m.columns * bytes, m.row_stride * bytes};
 }
 
 /// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
@@ -113,6 +113,7 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
   const Product all = p;
   p.rows = p.panels = 1;
   p.b = values.data();
+  p.b_row = panel;
   for (std::int64_t r = 0; r < all.rows; ++r) {
     const std::uint64_t bits = tiles.row_bits(tile, r);
     for (std::int64_t i = 0; i < all.panels; ++i) {
@@ -122,7 +123,7 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
             word == 1 ? (seen & 1 ? ~0U : 0U) : (seen & 1 ? 0xFFFFU : 0U) | (seen & 2 ? 0xFFFF0000U : 0U);
         for (std::int64_t j = 0; j < panel; ++j) {
           std::uint32_t value;
-          std::memcpy(&value, all.b + (i * all.b_depth + k) * panel + j, sizeof value);
+          std::memcpy(&value, all.b + i * all.b_panel + k * all.b_row + j, sizeof value);
           value &= keep;
           std::memcpy(&values[static_cast<std::size_t>(k * panel + j)], &value, sizeof value);
         }
@@ -134,12 +135,38 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
   }
 }
 
+/// Values that the product can read where they lie. Worth it when they are read once.
+bool is_in_place(const Setup& s, const Call& call) noexcept {
+  return s.arithmetic->word == 1 && call.value.dtype == DType::kF32 && call.value.strides[3] == 1 &&
+         s.shape.value_dim == s.out_stride();
+}
+
+/// The value rows of a run of tiles as the product reads them, in p.b: in place, or packed now or before.
+void find_values(const Setup& s, const Call& call, const Rows& strip, const Tile& run, const Pace& pace, Workspace& w,
+                 Product& p) noexcept {
+  const std::int64_t word = s.arithmetic->word, panel = s.kernels->panel;
+  if (w.values_in_place) {
+    p.b = static_cast<const float*>(keys_of(s, call.value, strip, run).data);
+    p.b_row = call.value.strides[2];
+    p.b_panel = panel;
+    return;
+  }
+  const std::int64_t offset = w.one_strip ? 0 : (run.kv_begin - w.tiles.chunk_begin) / word;
+  const std::int64_t depth = (w.one_strip ? kTileKeys : kChunkKeys) / word;
+  float* packed = w.value + offset * panel;
+  if (take(w, run, w.values_packed))
+    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, run), depth, packed, pace.pack_values);
+  p.b = packed;
+  p.b_row = panel;
+  p.b_panel = depth * panel;
+}
+
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
 void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace& pace, Workspace& w,
                 float* out) noexcept {
-  const std::int64_t panel = s.kernels->panel, word = s.arithmetic->word, stride = s.out_stride();
+  const std::int64_t word = s.arithmetic->word, stride = s.out_stride();
   const ChunkTiles& tiles = w.tiles;
-  const std::int64_t first = tiles.begin()->kv_begin, depth = (w.one_strip ? kTileKeys : kChunkKeys) / word;
+  const std::int64_t first = tiles.begin()->kv_begin;
   for (const Tile *tile = tiles.begin(), *end; tile != tiles.end(); tile = end) {
     end = run_end(tiles, tile, w.values_packed);
     const bool poisoned = is_poisoned(s, call, strip, *tile, w);
@@ -147,28 +174,24 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
     for (const Tile* t = tile + 1; t < end; ++t) {
       if (is_poisoned(s, call, strip, *t, w)) end = t;
     }
-    // Where key 0 of what is packed lies.
-    const std::int64_t packed_begin = w.one_strip ? tile->kv_begin : tiles.chunk_begin;
-    if (take(w, *tile, w.values_packed)) {
-      s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *tile), depth,
-                                                       w.value + (tile->kv_begin - packed_begin) / word * panel,
-                                                       pace.pack_values);
-    }
     // Keys before the first and after the last that any row sees have weight 0: they are left out.
-    const std::int64_t begin = poisoned ? tile->kv_begin : std::max(tile->kv_begin, tiles.visible_begin) / word * word;
+    const std::int64_t skipped = poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
     const std::int64_t last = std::min(end[-1].kv_end, tiles.visible_end);
-    const Product p{.a = w.scores + first - tiles.chunk_begin + (begin - first) / word,
-                    .a_stride = kChunkKeys,
-                    .rows = strip.count(),
-                    .b = w.value + (begin - packed_begin) / word * panel,
-                    .b_depth = depth,
-                    .panels = stride / panel,
-                    .depth = s.arithmetic->words(last - begin),
-                    .c = out,
-                    .c_stride = stride,
-                    .scale = 1.0f,
-                    .accumulate = tile != tiles.begin(),
-                    .meanwhile = pace.value};
+    Product p{.a = w.scores + first - tiles.chunk_begin + (tile->kv_begin - first) / word + skipped,
+              .a_stride = kChunkKeys,
+              .rows = strip.count(),
+              .b = nullptr,
+              .b_row = 0,
+              .b_panel = 0,
+              .panels = stride / s.kernels->panel,
+              .depth = s.arithmetic->words(last - tile->kv_begin) - skipped,
+              .c = out,
+              .c_stride = stride,
+              .scale = 1.0f,
+              .accumulate = tile != tiles.begin(),
+              .meanwhile = pace.value};
+    find_values(s, call, strip, {tile->kv_begin, end[-1].kv_end, tile->kind}, pace, w, p);
+    p.b += skipped * p.b_row;
     if (poisoned) {
       accumulate_visible(s, *tile, tiles, p);
     } else {
@@ -183,21 +206,23 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
             Workspace& w) noexcept {
   const kernels::KernelTable& k = *s.kernels;
   const std::int64_t kv_len = call.kv_len(s, block.sequence);
-  const std::int64_t query_words = kStripRows * s.arithmetic->words(s.shape.head_dim);
+  const std::int64_t query_words = s.strip_rows * s.arithmetic->words(s.shape.head_dim);
   const Rows rows = rows_of(s, call, block);
   kernels::Prefetch prefetch;
-  const Pace pace(s, call, block, prefetch);
-  w.one_strip = num_strips(block) == 1;
+  w.one_strip = num_strips(s, block) == 1;
+  w.values_in_place = w.one_strip && is_in_place(s, call);
+  const Pace pace(s, call, block, w.values_in_place, prefetch);
   load_queries(s, call, rows, w.query);
   for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len; ++chunk) {
     if (call.cancelled()) return;
     const std::int64_t begin = s.kv_offset + chunk * kChunkKeys;
     const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);
-    w.keys_packed = w.values_packed = w.values_seen = 0;
+    w.keys_packed = w.values_seen = 0;
+    w.values_packed = w.values_in_place ? ~0U : 0;
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
     prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
-    for (std::int64_t i = 0; i < num_strips(block); ++i) {
-      const Rows strip = strip_of(rows, i);
+    for (std::int64_t i = 0; i < num_strips(s, block); ++i) {
+      const Rows strip = strip_of(s, rows, i);
       s.masks->tiles(strip, begin, end, w.tiles);
       if (w.tiles.size == 0) continue;  // no row of the strip sees a key of the chunk
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];

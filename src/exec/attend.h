@@ -45,6 +45,7 @@ struct Setup {
   std::vector<Sequence> sequences;
   std::vector<RowBlock> blocks;  ///< in the order of starting: the longest first
   std::int64_t block_rows;       ///< rows of the largest
+  std::int64_t strip_rows;       ///< rows of a strip: all there are, up to kMostStripRows, or kStripRows
   std::vector<float> sinks;      ///< (num_heads) or empty
   const TileSource* masks;
   const kernels::KernelTable* kernels;
@@ -93,11 +94,12 @@ struct Workspace {
   float* query;    ///< words of the block's rows: (kBlockRows, words of head_dim)
   float* key;      ///< panels of a chunk: [panel][words of head_dim][panel width]
   float* value;    ///< panels of a chunk: [panel][words of a chunk][panel width]
-  float* scores;   ///< (kStripRows, kChunkKeys)
+  float* scores;   ///< (strip rows, kChunkKeys)
   float* weights;  ///< the same, for probes: weights that the arithmetic has packed, as floats again
   std::array<MergeTree, kBlockStrips> trees;
   ChunkTiles tiles;
   bool one_strip;                              ///< of the block at hand: nothing packed is used twice
+  bool values_in_place;                        ///< the product reads them where they lie
   std::uint32_t keys_packed, values_packed;    ///< bit per tile of the chunk at hand
   std::uint32_t values_seen, values_finite;    ///< bit per tile: looked at, and found finite
   std::int64_t num_floats;
@@ -113,9 +115,9 @@ void store(const Setup& setup, const Call& call, const RowBlock& block, Workspac
 
 /// Helpers that both share.
 Rows rows_of(const Setup& setup, const Call& call, const RowBlock& block) noexcept;
-Rows strip_of(const Rows& block, std::int64_t i) noexcept;
-inline std::int64_t num_strips(const RowBlock& block) {
-  return (block.end - block.begin + kStripRows - 1) / kStripRows;
+Rows strip_of(const Setup& setup, const Rows& block, std::int64_t i) noexcept;
+inline std::int64_t num_strips(const Setup& setup, const RowBlock& block) {
+  return (block.end - block.begin + setup.strip_rows - 1) / setup.strip_rows;
 }
 void load_queries(const Setup& setup, const Call& call, const Rows& block, float* words) noexcept;
 void report_tile(const Setup& setup, const Call& call, const Rows& strip, const kernels::State& state,

@@ -13,7 +13,7 @@ struct RowBlock;
 /// with every step of every kernel. Many rows: by the products alone, which take nearly all the time. A single strip
 /// (decode) reads at the memory's speed: packing asks too, in proportion to its share of the time.
 struct Pace {
-  Pace(const Setup& setup, const Call& call, const RowBlock& block, kernels::Prefetch& prefetch) noexcept;
+  Pace(const Setup& setup, const Call& call, const RowBlock& block, bool values_in_place, kernels::Prefetch& prefetch) noexcept;
 
   kernels::Meanwhile score, value, pack_keys, pack_values;
 };

@@ -78,10 +78,10 @@ void store_rows(const Setup& s, const Call& call, const Rows& strip, const State
 }
 
 void report_finished(const Setup& s, const Rows& strip, Probe& probe, const State* state) noexcept {
-  std::array<float, kStripRows> none, zero;
+  std::array<float, kMostStripRows> none, zero;
   none.fill(kMinusInfinity);
   zero.fill(0.0f);
-  std::array<float, kStripRows> max = none, sum = zero;
+  std::array<float, kMostStripRows> max = none, sum = zero;
   for (std::int64_t r = 0; state != nullptr && r < strip.count(); ++r) {
     const auto i = static_cast<std::size_t>(r);
     max[i] = state->max[r];
@@ -114,10 +114,10 @@ Rows rows_of(const Setup& s, const Call& call, const RowBlock& block) noexcept {
           .q_offset = q_offset};
 }
 
-Rows strip_of(const Rows& block, std::int64_t i) noexcept {
+Rows strip_of(const Setup& s, const Rows& block, std::int64_t i) noexcept {
   Rows strip = block;
-  strip.begin = block.begin + i * kStripRows;
-  strip.end = std::min(strip.begin + kStripRows, block.end);
+  strip.begin = block.begin + i * s.strip_rows;
+  strip.end = std::min(strip.begin + s.strip_rows, block.end);
   return strip;
 }
 
@@ -156,8 +156,8 @@ void report_tile(const Setup& s, const Call& call, const Rows& strip, const Stat
 
 void store(const Setup& s, const Call& call, const RowBlock& block, Workspace& w) noexcept {
   const Rows rows = rows_of(s, call, block);
-  for (std::int64_t i = 0; i < num_strips(block); ++i) {
-    const Rows strip = strip_of(rows, i);
+  for (std::int64_t i = 0; i < num_strips(s, block); ++i) {
+    const Rows strip = strip_of(s, rows, i);
     MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
     State root{};
     const bool empty = tree.empty();

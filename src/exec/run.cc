@@ -72,8 +72,8 @@ class Run {
 
   // A block's shared memory: a counter, then for each part and strip a state and, before it, whether there is one.
   static constexpr std::int64_t kHeader = 16;
-  std::int64_t state_floats() const { return kHeader + MergeTree::state_floats(kStripRows, s_.out_stride()); }
-  std::int64_t strips() const { return (s_.block_rows + kStripRows - 1) / kStripRows; }
+  std::int64_t state_floats() const { return kHeader + MergeTree::state_floats(s_.strip_rows, s_.out_stride()); }
+  std::int64_t strips() const { return (s_.block_rows + s_.strip_rows - 1) / s_.strip_rows; }
   std::int64_t block_floats() const {
     return split_.num == 1 ? 0 : kHeader + split_.num * strips() * state_floats();
   }
@@ -90,24 +90,24 @@ class Run {
   }
 
   void put_aside(const RowBlock& block, std::int64_t b, std::int64_t part, Workspace& w) const noexcept {
-    for (std::int64_t i = 0; i < num_strips(block); ++i) {
+    for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
       float* to = slot(b, part, i);
-      const std::int64_t rows = std::min(kStripRows, block.end - block.begin - i * kStripRows);
+      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
       *to = tree.empty() ? 0.0f : 1.0f;
-      if (!tree.empty()) copy(tree.root(*s_.kernels, rows), MergeTree::state_at(to + kHeader, kStripRows), rows);
+      if (!tree.empty()) copy(tree.root(*s_.kernels, rows), MergeTree::state_at(to + kHeader, s_.strip_rows), rows);
     }
   }
 
   /// The upper levels of the tree, whose leaves are the parts.
   void put_together(const RowBlock& block, std::int64_t b, Workspace& w) const noexcept {
-    for (std::int64_t i = 0; i < num_strips(block); ++i) {
+    for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
-      const std::int64_t rows = std::min(kStripRows, block.end - block.begin - i * kStripRows);
+      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
       for (std::int64_t part = 0; part < split_.num; ++part) {
         float* from = slot(b, part, i);
         if (*from == 0.0f) continue;
-        copy(MergeTree::state_at(from + kHeader, kStripRows), tree.fresh(), rows);
+        copy(MergeTree::state_at(from + kHeader, s_.strip_rows), tree.fresh(), rows);
         tree.push(*s_.kernels, s_.kv_offset / kChunkKeys / split_.chunks + part, rows);
       }
     }

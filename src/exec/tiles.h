@@ -18,6 +18,8 @@ inline constexpr std::int64_t kChunkTiles = kChunkKeys / kTileKeys;
 /// Rows handled together: the register tile of the largest vectors. Their scores against a chunk (12 KiB) stay in L1
 /// from the product to the values. Tuning: cannot change bits.
 inline constexpr std::int64_t kStripRows = 12;
+/// As many rows make one strip when there are no more: keys and values are then read once (decode).
+inline constexpr std::int64_t kMostStripRows = 2 * kStripRows;
 
 /// Rows [begin, end) of a KV head of a sequence, numbered query * heads_per_kv_head + head in group.
 struct Rows {
@@ -49,7 +51,7 @@ struct ChunkTiles {
   /// The first key that some row sees, and the one after the last.
   std::int64_t visible_begin = 0, visible_end = 0;
   /// Bit j of bits[w][r]: row r of the strip sees key chunk_begin + 64 w + j. Filled in where a tile is partial.
-  std::array<std::array<std::uint64_t, kStripRows>, kChunkKeys / 64> bits;
+  std::array<std::array<std::uint64_t, kMostStripRows>, kChunkKeys / 64> bits;
 
   const Tile* begin() const { return tile.data(); }
   const Tile* end() const { return tile.data() + size; }
@@ -60,7 +62,7 @@ struct ChunkTiles {
   }
 };
 
-/// Answers for a strip of at most kStripRows rows and keys [kv_begin, kv_end) of one chunk, exactly: a tile
+/// Answers for a strip of at most kMostStripRows rows and keys [kv_begin, kv_end) of one chunk, exactly: a tile
 /// is listed if and only if some row sees some key of it, and as kFull if and only
 /// if all see all. Key positions are absolute.
 class TileSource {

@@ -31,10 +31,10 @@ Workspace::Workspace(const Setup& s, float* memory) {
   query = carver.take(rows * s.arithmetic->words(s.shape.head_dim));
   key = carver.take(keys * s.arithmetic->words(s.shape.head_dim));
   value = carver.take(kChunkKeys / word * stride);
-  scores = carver.take(std::max(kStripRows * kChunkKeys, stride));
-  weights = word > 1 ? carver.take(kStripRows * kChunkKeys) : nullptr;
-  for (std::int64_t i = 0; i * kStripRows < rows; ++i) {
-    const std::int64_t strip_rows = std::min(kStripRows, rows - i * kStripRows);
+  scores = carver.take(std::max(s.strip_rows * kChunkKeys, stride));
+  weights = word > 1 ? carver.take(s.strip_rows * kChunkKeys) : nullptr;
+  for (std::int64_t i = 0; i * s.strip_rows < rows; ++i) {
+    const std::int64_t strip_rows = std::min(s.strip_rows, rows - i * s.strip_rows);
     const std::int64_t chunks = std::max<std::int64_t>(s.max_chunks(), 1);
     trees[static_cast<std::size_t>(i)] =
         MergeTree(carver.take(MergeTree::floats(chunks, strip_rows, stride)), chunks, strip_rows, stride);

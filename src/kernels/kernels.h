@@ -19,23 +19,32 @@ struct Matrix {
   std::int64_t column_stride;
 };
 
-/// Memory that will be read soon: rows of bytes, asked for a few lines at a time.
+/// Memory that will be read soon: rows of bytes, asked for line by line.
 struct Stream {
-  const char* row = nullptr;
-  std::int64_t rows = 0;  ///< still to be asked for
+  const char* at = nullptr;
+  const char* row_end = nullptr;
+  std::int64_t rows = 0;  ///< still to come after this one
   std::int64_t row_bytes = 0;
   std::int64_t row_stride = 0;  ///< in bytes
-  std::int64_t at = 0;          ///< in the first of them
+
+  Stream() = default;
+  Stream(const void* data, std::int64_t num_rows, std::int64_t bytes, std::int64_t stride)
+      : at(static_cast<const char*>(data)), row_end(at + bytes), rows(num_rows - 1), row_bytes(bytes), row_stride(stride) {
+    if (stride != bytes) return;
+    row_end = at + bytes * num_rows;
+    rows = 0;
+  }
 
   void next_line() {
     constexpr std::int64_t kLine = 64;
-    if (rows == 0) return;
-    __builtin_prefetch(row + at, 0, 2);
+    if (at >= row_end) {
+      if (rows == 0) return;
+      --rows;
+      row_end += row_stride;
+      at = row_end - row_bytes;
+    }
+    __builtin_prefetch(at, 0, 2);
     at += kLine;
-    if (at < row_bytes) return;
-    at = 0;
-    row += row_stride;
-    --rows;
   }
 };
 
@@ -67,9 +76,9 @@ struct Product {
   const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< panels as packed: [panel][b_depth][panel width] words; the first `depth` rows of
-                   ///< each are used
-  std::int64_t b_depth;
+  const float* b;  ///< (depth, panels * panel width) words: rows b_row apart, panels b_panel apart
+  std::int64_t b_row;
+  std::int64_t b_panel;
   std::int64_t panels;
   std::int64_t depth;  ///< in words
   float* c;            ///< (rows, panels * panel width), rows c_stride apart

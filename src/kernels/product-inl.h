@@ -36,15 +36,24 @@ struct PairMultiplyAdd {
 /// Depth between two steps of Product::meanwhile.
 inline constexpr std::int64_t kStepDepth = 32;
 
+/// How b's rows follow each other: as packed, known to the compiler (the row pointers of a leave it few registers), or
+/// as they lie.
+struct Packed {
+  static HWY_INLINE std::int64_t Row(const Product&) { return kPanel; }
+};
+struct InPlace {
+  static HWY_INLINE std::int64_t Row(const Product& p) { return p.b_row; }
+};
+
 /// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
 /// whatever kRows and kPanels are.
-template <class Arith, int kRows, int kPanels>
+template <class Arith, class Layout, int kRows, int kPanels>
 void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                  float* HWY_RESTRICT c) {
   constexpr int kVectors = kPanels * kTileVectors;
   const Floats d;
   const std::int64_t a_stride = p.a_stride, c_stride = p.c_stride, depth = p.depth;
-  const std::int64_t panel_stride = p.b_depth * kPanel;
+  const std::int64_t b_row = Layout::Row(p), b_panel = p.b_panel;
   Vector sum[kRows][kVectors];
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -59,7 +68,7 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
       Vector row[kVectors];
       REGARD_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        row[v] = hn::LoadU(d, b + v / kTileVectors * panel_stride + k * kPanel + v % kTileVectors * kLanes);
+        row[v] = hn::LoadU(d, b + v / kTileVectors * b_panel + k * b_row + v % kTileVectors * kLanes);
       }
       REGARD_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -90,37 +99,45 @@ constexpr int PanelsAtOnce(int rows) {
   return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
 }
 
-template <class Arith, int kRows>
+template <class Arith, class Layout, int kRows>
 void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
-    ProductTile<Arith, kRows, kPanels>(p, a, p.b + panel * p.b_depth * kPanel, c + panel * kPanel);
+    ProductTile<Arith, Layout, kRows, kPanels>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
   }
   if constexpr (kPanels > 1) {
     for (; panel < p.panels; ++panel) {
-      ProductTile<Arith, kRows, 1>(p, a, p.b + panel * p.b_depth * kPanel, c + panel * kPanel);
+      ProductTile<Arith, Layout, kRows, 1>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
     }
   }
 }
 
-/// The last rows of a product, fewer than kTileRows.
-template <class Arith, int kRows>
-void ProductRest(const Product& p, std::int64_t rows, const float* a, float* c) {
+/// `rows` rows, at most kRows.
+template <class Arith, class Layout, int kRows>
+void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
-    if (rows == kRows) return ProductRows<Arith, kRows>(p, a, c);
-    ProductRest<Arith, kRows - 1>(p, rows, a, c);
+    if (rows == kRows) return ProductRows<Arith, Layout, kRows>(p, a, c);
+    ProductUpTo<Arith, Layout, kRows - 1>(p, rows, a, c);
   }
 }
 
-/// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24 multiply-adds.
+/// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24 multiply-adds. The
+/// last rows are shared evenly between two tiles.
 template <class Arith>
 void RunProduct(const Product& p) {
-  std::int64_t r = 0;
-  for (; r + kTileRows <= p.rows; r += kTileRows) {
-    ProductRows<Arith, kTileRows>(p, p.a + r * p.a_stride, p.c + r * p.c_stride);
+  for (std::int64_t r = 0; r < p.rows;) {
+    const std::int64_t left = p.rows - r;
+    const std::int64_t rows = left <= kTileRows ? left : left < 2 * kTileRows ? (left + 1) / 2 : kTileRows;
+    const float* a = p.a + r * p.a_stride;
+    float* c = p.c + r * p.c_stride;
+    if (p.b_row == kPanel) {
+      ProductUpTo<Arith, Packed, kTileRows>(p, rows, a, c);
+    } else {
+      ProductUpTo<Arith, InPlace, kTileRows>(p, rows, a, c);
+    }
+    r += rows;
   }
-  ProductRest<Arith, kTileRows - 1>(p, p.rows - r, p.a + r * p.a_stride, p.c + r * p.c_stride);
 }
 
 /// Independent multiply-adds in registers, as many as the register tile has: what the machine could

@@ -73,6 +73,7 @@ exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& option
                     .sequences = sequences_of(shape, options),
                     .blocks = {},
                     .block_rows = 0,
+                    .strip_rows = exec::kStripRows,
                     .sinks = {options.sinks.begin(), options.sinks.end()},
                     .masks = nullptr,
                     .kernels = &table,
@@ -80,6 +81,7 @@ exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& option
   setup.blocks = blocks_of(setup, num_threads);
   for (const exec::RowBlock& block : setup.blocks)
     setup.block_rows = std::max(setup.block_rows, block.end - block.begin);
+  if (setup.block_rows <= exec::kMostStripRows) setup.strip_rows = exec::kMostStripRows;
   return setup;
 }
 
@@ -124,8 +126,8 @@ TileCounts Plan::Impl::count_tiles() const {
   for (const exec::RowBlock& block : setup.blocks) {
     const exec::Rows rows = exec::rows_of(setup, {}, block);
     const std::int64_t kv_end = setup.kv_offset + setup.sequences[static_cast<std::size_t>(block.sequence)].kv_len;
-    for (std::int64_t i = 0; i < exec::num_strips(block); ++i) {
-      const exec::Rows strip = exec::strip_of(rows, i);
+    for (std::int64_t i = 0; i < exec::num_strips(setup, block); ++i) {
+      const exec::Rows strip = exec::strip_of(setup, rows, i);
       for (std::int64_t begin = setup.kv_offset; begin < kv_end; begin += exec::kChunkKeys) {
         const std::int64_t end = std::min(begin + exec::kChunkKeys, kv_end);
         masks.tiles(strip, begin, end, found);
@@ -147,13 +149,13 @@ std::string Plan::Impl::explain() const {
   text << "attention: batch " << s.batch << ", " << s.num_heads << " heads over " << s.num_kv_heads
        << ", " << s.q_len << " queries x " << s.kv_len << " keys, head_dim " << s.head_dim
        << ", value_dim " << s.value_dim << ", float32\n"
-       << "kernels:   " << setup.kernels->isa << ", strips of " << exec::kStripRows
+       << "kernels:   " << setup.kernels->isa << ", strips of " << setup.strip_rows
        << " rows, tiles of " << exec::kTileKeys << " keys, chunks of " << exec::kChunkKeys << "\n"
        << "tiles:     " << tiles.full << " full, " << tiles.partial << " partial, " << tiles.empty
        << " skipped of " << all << "\n"
        << "cost:      at most "
        << 2.0 *
-              static_cast<double>((tiles.full + tiles.partial) * exec::kStripRows *
+              static_cast<double>((tiles.full + tiles.partial) * setup.strip_rows *
                                   exec::kTileKeys * (s.head_dim + s.value_dim)) /
               1e9
        << " GFLOP\n";

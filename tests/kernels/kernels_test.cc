@@ -43,9 +43,9 @@ std::size_t count(std::int64_t n) { return static_cast<std::size_t>(n); }
 float chain(const KernelTable& k, const kernels::Product& p, std::int64_t r, std::int64_t j,
             float start) {
   float sum = start;
-  const float* panel = p.b + j / k.panel * p.b_depth * k.panel;
+  const float* panel = p.b + j / k.panel * p.b_panel;
   for (std::int64_t i = 0; i < p.depth; ++i) {
-    const float a = p.a[r * p.a_stride + i], b = panel[i * k.panel + j % k.panel];
+    const float a = p.a[r * p.a_stride + i], b = panel[i * p.b_row + j % k.panel];
     const volatile float product = a * b;
     sum = has_fma(k) ? std::fma(a, b, sum) : sum + product;
   }
@@ -73,7 +73,8 @@ TEST(Kernels, ProductIsOneChainPerElement) {
                                .a_stride = a_stride,
                                .rows = rows,
                                .b = b.data(),
-                               .b_depth = b_depth,
+                               .b_row = k->panel,
+                           .b_panel = b_depth * k->panel,
                                .panels = panels,
                                .depth = depth,
                                .c = c.data(),
