@@ -9,11 +9,14 @@
 namespace regard::bound {
 namespace {
 
-constexpr double kUnit = 0x1p-24;        // u: float32's unit roundoff
-constexpr double kExpError = 4 * kUnit;  // eps_e: exp is within 2 ulp, an ulp is at most 2 u
-constexpr double kLogError = 4 * kUnit;  // eps_log: the same for log
-constexpr double kFlush = 0x1p-126 * (1 + kExpError);  // phi: exp gives 0 for results below 2^-126
-constexpr double kSubnormal = 0x1p-150;                // eta: half the smallest subnormal number
+constexpr double kUnit = 0x1p-24;         // u: float32's unit roundoff
+constexpr double kExpError = 4 * kUnit;   // eps_e: exp is within 2 ulp, an ulp is at most 2 u
+constexpr double kLogError = 4 * kUnit;   // eps_log: the same for log
+constexpr double kTanhError = 8 * kUnit;  // eps_tanh: tanh is within 4 ulp
+constexpr double kWeightUnit = 0x1p-8;    // u_p: bf16's unit roundoff
+constexpr double kNormal = 0x1p-126;      // the smallest normal number of float32 and bf16
+constexpr double kFlush = kNormal * (1 + kExpError);  // phi: exp gives 0 for results below kNormal
+constexpr double kSubnormal = 0x1p-150;               // eta: half the smallest subnormal number
 constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kChunk = 256;            // keys whose weights share one maximum
@@ -27,62 +30,139 @@ double gamma(std::int64_t n) {
   return nu / (1 - nu);
 }
 
-std::int64_t num_chunks(std::int64_t kv_len) { return (kv_len + kChunk - 1) / kChunk; }
-
-// ceil(log2(chunks)): merges above a leaf of a binary counter's tree.
-std::int64_t merge_depth(std::int64_t kv_len) {
-  const std::int64_t chunks = std::max<std::int64_t>(num_chunks(kv_len), 1);
-  return std::bit_width(static_cast<std::uint64_t>(chunks - 1));
-}
+// The chunks [first, end) that a sequence's keys lie in.
+struct Chunks {
+  explicit Chunks(const ExactRow& row)
+      : first(row.kv_begin / kChunk), end((row.kv_end + kChunk - 1) / kChunk) {}
+  std::int64_t count() const { return end - first; }
+  // Merges above a leaf of a binary counter's tree, in which two chunks meet at the level of the
+  // highest bit that their indices differ in.
+  std::int64_t merge_depth() const {
+    return count() <= 1 ? 0 : std::bit_width(static_cast<std::uint64_t>(first ^ (end - 1)));
+  }
+  std::int64_t first, end;
+};
 
 double finite_or_infinity(double x) { return std::isfinite(x) ? x : kInfinity; }
 
+// x_j: the logarithm of a weight is wrong by at most this, after `exps` exps and with the maximum
+// wrong by max_shift.
+double log_weight_error(double below, double error, double max_shift, std::int64_t exps) {
+  return error + static_cast<double>(exps) * -std::log1p(-kExpError) +
+         kUnit * (below + error + max_shift);
+}
+
+// The nearest multiple, ties to even, of 2^-bits of x's power of two, but of least_step at least.
+double round_to_bits(double x, int bits, double least_step) {
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  const double step = std::max(std::ldexp(1.0, exponent - bits), least_step);
+  return std::nearbyint(x / step) * step;
+}
+
+double round_to(double x, DType dtype) {
+  const bool half = dtype == DType::kF16;
+  const double y = half ? round_to_bits(x, 11, 0x1p-24) : round_to_bits(x, 8, 0x1p-133);
+  const double largest = half ? 65504.0 : 0x1.FEp127;
+  return std::abs(y) <= largest ? y : std::copysign(kInfinity, x);
+}
+
 }  // namespace
 
-double score_error(double magnitude, double scale, std::int64_t head_dim) {
-  const double a = std::abs(scale);
-  const double largest = magnitude * (1 + gamma(head_dim + 1)) * std::max(a, 1.0);
+double score_error(const DotSize& size, double scale, std::int64_t head_dim, bool bf16_dots) {
+  const double a = std::abs(scale), dim = static_cast<double>(head_dim), g = gamma(head_dim + 1);
+  const double largest = size.products * (1 + g) * std::max(a, 1.0);
   if (!(largest < kLargest)) return kInfinity;
-  const double subnormal =
-      (a * static_cast<double>(head_dim) * (1 + gamma(head_dim + 1)) + 1) * kSubnormal;
-  return gamma(head_dim + 1) * a * magnitude + subnormal;
+  const double flushed = bf16_dots ? kNormal * (dim + size.factors) : dim * kSubnormal;
+  return g * a * size.products + a * flushed * (1 + g) + kSubnormal;
+}
+
+double rounded(double value, double error) {
+  if (!std::isfinite(error)) return kInfinity;
+  if (std::isinf(value)) return 0;  // a number plus an infinite bias
+  const double largest = (std::abs(value) + error) * (1 + kUnit);
+  if (!(largest < kLargest)) return kInfinity;
+  return error + kUnit * (std::abs(value) + error) + kSubnormal;
+}
+
+double soft_cap_error(double score, double error, double cap) {
+  if (!std::isfinite(error)) return kInfinity;
+  const double capped = cap * std::tanh(score / cap);
+  double shift = 0;
+  if (std::isfinite(score)) {  // tanh is monotone: the ends of the argument's interval decide
+    const double off = error + gamma(2) * (std::abs(score) + error) + 2 * kSubnormal * cap;
+    shift = std::max(cap * std::tanh((score + off) / cap) - capped,
+                     capped - cap * std::tanh((score - off) / cap));
+  }
+  return rounded(capped, shift + kTanhError * (std::abs(capped) + shift) + 8 * kSubnormal * cap);
+}
+
+double alibi_error(double slope, double distance) {
+  const double product = std::abs(slope * distance);
+  const bool exact = distance <= 0x1p24;  // as a float32 number
+  return rounded(product, exact ? 0 : kUnit * product);
 }
 
 RowError row_error(const ExactRow& row) {
   const std::size_t n = row.score.size();
-  const std::int64_t depth = merge_depth(row.kv_len);
-  const double exps = static_cast<double>(1 + depth) * -std::log1p(-kExpError);
+  const Chunks chunks(row);
+  const std::int64_t depth = chunks.merge_depth() + (row.has_sink ? 1 : 0);
   RowError error{};
   error.max_shift = *std::max_element(row.score_error.begin(), row.score_error.end());
   const double flushed = kFlush * std::exp(error.max_shift) / row.sum;  // f
   double kept = 0;
   for (std::size_t j = 0; j < n; ++j) {
-    const double below = row.max - row.score[j];
-    const double x =
-        row.score_error[j] + exps + kUnit * (below + row.score_error[j] + error.max_shift);  // x_j
-    const double w = row.weight[j];
+    const double below = row.max - row.score[j], w = row.weight[j];
+    const double x = log_weight_error(below, row.score_error[j], error.max_shift, 1 + depth);
     // w (e^x - 1); the second form where w is 0 in double.
     const double gained = (w > 0 ? w * std::expm1(x) : std::exp(x - below)) / row.sum;
     error.weight_error.push_back(gained + flushed);
     error.gained += gained;
     kept += w * std::exp(-x) / row.sum;
   }
-  error.kept = kept - static_cast<double>(n) * flushed;
+  const double keys = static_cast<double>(n);
+  error.kept = kept - keys * flushed;
+  error.moved = error.gained + keys * flushed;
   const double g_sum = gamma(kChunk / kLanes + kFold + kRoundingsPerMerge * depth);
-  const double g_out = gamma(std::min(kChunk, row.kv_len) + kRoundingsPerMerge * depth);
+  const double g_out =
+      gamma(std::min(kChunk, row.kv_end - row.kv_begin) + kRoundingsPerMerge * depth);
   error.sum_accumulation = -std::log1p(-g_sum);
   error.accumulation = (1 + g_out) * (1 + gamma(2)) / (1 - g_sum) - 1;
-  const double roundings = static_cast<double>(static_cast<std::int64_t>(n) +
-                                               kRoundingsPerMerge * num_chunks(row.kv_len) + 2);
-  error.underflow = roundings * kSubnormal * (1 + error.accumulation);
+  const std::int64_t merges = chunks.count() + (row.has_sink ? 1 : 0);
+  const double others = static_cast<double>(kRoundingsPerMerge * merges + 2);
+  const double products = row.bf16_dots ? 2 * keys * kNormal : keys * kSubnormal;
+  error.underflow = (products + others * kSubnormal) * (1 + error.accumulation);
   return error;
+}
+
+Rounding any_bf16_rounding() { return {1, kWeightUnit}; }
+
+Rounding bf16_rounding(double below, double error, double max_shift) {
+  // Relative to its chunk's maximum, so that the shift does not cancel.
+  const double x = max_shift + log_weight_error(below, error, max_shift, 1);
+  const double w = std::exp(-below), least = std::exp(-below - x), most = std::exp(x - below);
+  if (most < kNormal) return {};  // exp gives 0: nothing is left to round
+  if (!(least > 0) || !std::isfinite(most)) return {1, kInfinity};
+  const double factor = round_to_bits(w, 8, 0) / w;
+  const double more = round_to_bits(most, 8, 0) / least, less = round_to_bits(least, 8, 0) / most;
+  return {factor, std::max(more - factor, factor - less)};
 }
 
 double out_error(const ElementSums& sums, const RowError& error) {
   if (!(sums.values * (1 + error.accumulation) < kLargest)) return kInfinity;
   if (!(error.kept > 0)) return kInfinity;
-  return finite_or_infinity((sums.shift + error.accumulation * sums.magnitude) / error.kept +
-                            error.underflow);
+  const double softmax = (sums.shift + sums.rounding * error.moved) / error.kept + sums.rounding;
+  const double accumulation = error.accumulation * sums.magnitude / error.kept;
+  return finite_or_infinity(softmax + accumulation + error.underflow);
+}
+
+double stored_error(double out, double error, DType dtype) {
+  if (dtype == DType::kF32 || !std::isfinite(error)) return error;
+  // The CPU's own conversion to bf16 flushes subnormals.
+  if (dtype == DType::kBf16) error += kNormal;
+  // Rounding is monotone: the ends of the interval decide.
+  const double above = round_to(out + error, dtype) - out, below = out - round_to(out - error, dtype);
+  return finite_or_infinity(std::max(above, below));
 }
 
 double lse_error(double lse, double log_sum, const RowError& error) {

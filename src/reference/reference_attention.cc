@@ -9,106 +9,232 @@
 #include <string>
 
 #include "reference/bound.h"
+#include "reference/scores.h"
 #include "regard/plan.h"
 
 namespace regard {
 namespace {
 
-// One query row of one head: where its numbers lie.
-struct RowInput {
-  const float* query;  // [d * query_step]
-  const float* key;    // [j * key_stride + d * key_step]
-  const float* value;  // [j * value_stride + e * value_step]
-  std::int64_t query_step, key_stride, key_step, value_stride, value_step;
-  std::int64_t head_dim, value_dim;
-  double scale;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNotWritten = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kChunk = 256;  // keys whose weights share one maximum
+
+struct Call {
+  const InputView<4>& query;
+  const InputView<4>& key;
+  const InputView<4>& value;
+  const AttentionOptions& options;
+  ReferenceOptions reference;
+
+  bool bf16_dots() const { return reference.bf16_dots != Bf16Dots::kNo; }
 };
 
-// What the row computes. `keys` are the visible ones; all other arrays but the last two run
-// parallel to it.
+// Queries and keys that belong together: a batch entry, or a range of packed rows.
+struct Sequence {
+  std::int64_t index, batch;
+  std::int64_t q_begin, q_end, kv_begin;  // in the views
+  std::int64_t kv_len, q_offset;
+};
+
+// Rows [begin, begin + count) of one head, contiguous and widened without error.
+struct Rows {
+  Rows(const InputView<4>& view, std::int64_t b, std::int64_t h, std::int64_t begin,
+       std::int64_t count)
+      : width(view.shape[3]) {
+    for (std::int64_t i = begin; i < begin + count; ++i) {
+      const std::int64_t at = b * view.strides[0] + h * view.strides[1] + i * view.strides[2];
+      for (std::int64_t d = 0; d < width; ++d) {
+        numbers.push_back(reference::load(view.data, view.dtype, at + d * view.strides[3]));
+      }
+    }
+  }
+  const double* operator[](std::int64_t i) const { return numbers.data() + i * width; }
+
+  std::int64_t width;
+  std::vector<double> numbers;
+};
+
+// One query row of one head. `keys` are the visible ones; all other arrays but the last two run
+// parallel to it, score, score_error and weight with the sink, if any, as one more.
 struct Row {
   std::vector<std::int64_t> keys;
   std::vector<double> score;        // s_j
   std::vector<double> score_error;  // sigma_j
   std::vector<double> weight;       // exp(s_j - max), not normalised
+  std::vector<bound::Rounding> rounding;
   std::vector<double> out, out_bound;
   double max = 0, sum = 0;
 };
 
-void score_row(const RowInput& in, Row& row) {
-  row.score.clear();
-  row.score_error.clear();
-  for (const std::int64_t j : row.keys) {
-    double dot = 0, magnitude = 0;
-    for (std::int64_t d = 0; d < in.head_dim; ++d) {
-      const double product = static_cast<double>(in.query[d * in.query_step]) *
-                             static_cast<double>(in.key[j * in.key_stride + d * in.key_step]);
-      dot += product;
-      magnitude += std::abs(product);
-    }
-    row.score.push_back(in.scale * dot);
-    row.score_error.push_back(bound::score_error(magnitude, in.scale, in.head_dim));
+reference::Score product(const Call& call, const double* query, const double* key, double scale) {
+  double dot = 0;
+  bound::DotSize size;
+  const std::int64_t head_dim = call.query.shape[3];
+  for (std::int64_t d = 0; d < head_dim; ++d) {
+    dot += query[d] * key[d];
+    size.products += std::abs(query[d] * key[d]);
+    size.factors += std::abs(query[d]) + std::abs(key[d]);
+  }
+  return {scale * dot, bound::score_error(size, scale, head_dim, call.bf16_dots())};
+}
+
+// The default scale is the float32 number nearest to 1 / sqrt(head_dim).
+double effective_scale(const Call& call) {
+  if (call.options.scale) return static_cast<double>(*call.options.scale);
+  const double exact = 1.0 / std::sqrt(static_cast<double>(call.query.shape[3]));
+  return static_cast<double>(static_cast<float>(exact));
+}
+
+// Fills keys, score and score_error.
+void score_row(const Call& call, const AnyMask& mask, const Sequence& sequence,
+               reference::Pair pair, const double* query, const Rows& keys, Row& row) {
+  row = {};
+  const AttentionOptions& options = call.options;
+  const double scale = effective_scale(call);
+  for (std::int64_t j = 0; j < sequence.kv_len; ++j) {
+    pair.kv_position = options.kv_offset + j;
+    pair.bias_index[3] = sequence.kv_begin + j;
+    if (!mask.allows(pair.q_position(), pair.kv_position)) continue;
+    const reference::Score score =
+        modified(product(call, query, keys[j], scale), options.score_mods, pair);
+    if (!options.score_mods.empty() && score.value == -kInfinity && score.error == 0) continue;
+    row.keys.push_back(j);
+    row.score.push_back(score.value);
+    row.score_error.push_back(score.error);
   }
 }
 
 void softmax_row(Row& row) {
-  row.max = -std::numeric_limits<double>::infinity();
+  row.max = -kInfinity;
   for (const double s : row.score) row.max = std::max(row.max, s);
-  row.weight.clear();
-  row.sum = 0;
   for (const double s : row.score) {
     row.weight.push_back(std::exp(s - row.max));  // a NaN score makes the sum, so the row, NaN
     row.sum += row.weight.back();
   }
 }
 
-void value_row(const RowInput& in, Row& row) {
-  row.out.assign(static_cast<std::size_t>(in.value_dim), 0.0);
-  for (std::size_t n = 0; n < row.keys.size(); ++n) {
-    const float* value = in.value + row.keys[n] * in.value_stride;
-    const double p = row.weight[n] / row.sum;
-    for (std::int64_t e = 0; e < in.value_dim; ++e) {
-      row.out[static_cast<std::size_t>(e)] += p * static_cast<double>(value[e * in.value_step]);
+// How each weight is rounded before it meets its value.
+void round_row(Bf16Dots dots, std::int64_t kv_offset, Row& row) {
+  row.rounding.assign(row.keys.size(), dots == Bf16Dots::kPromised ? bound::any_bf16_rounding()
+                                                                   : bound::Rounding{});
+  if (dots != Bf16Dots::kModelled) return;
+  for (std::size_t begin = 0, end = 0; begin < row.keys.size(); begin = end) {
+    double max = -kInfinity, shift = 0;
+    const std::int64_t chunk = (kv_offset + row.keys[begin]) / kChunk;
+    for (; end < row.keys.size() && (kv_offset + row.keys[end]) / kChunk == chunk; ++end) {
+      max = std::max(max, row.score[end]);
+      shift = std::max(shift, row.score_error[end]);
+    }
+    for (std::size_t n = begin; n < end; ++n) {
+      row.rounding[n] = bound::bf16_rounding(max - row.score[n], row.score_error[n], shift);
     }
   }
 }
 
-void bound_row(const RowInput& in, const bound::RowError& error, Row& row) {
-  std::vector<bound::ElementSums> sums(static_cast<std::size_t>(in.value_dim));
+void value_row(const Rows& values, Row& row) {
+  row.out.assign(static_cast<std::size_t>(values.width), 0.0);
   for (std::size_t n = 0; n < row.keys.size(); ++n) {
-    const float* value = in.value + row.keys[n] * in.value_stride;
-    const double p = row.weight[n] / row.sum;
-    for (std::int64_t e = 0; e < in.value_dim; ++e) {
-      const std::size_t i = static_cast<std::size_t>(e);
-      const double v = static_cast<double>(value[e * in.value_step]);
-      sums[i].shift += error.weight_error[n] * std::abs(v - row.out[i]);
-      sums[i].magnitude += (p + error.weight_error[n]) * std::abs(v);
-      sums[i].values += std::abs(v);
-    }
+    const double p = row.weight[n] / row.sum * row.rounding[n].factor;
+    const double* value = values[row.keys[n]];
+    for (std::size_t e = 0; e < row.out.size(); ++e) row.out[e] += p * value[e];
   }
-  row.out_bound.clear();
-  for (const bound::ElementSums& s : sums) row.out_bound.push_back(bound::out_error(s, error));
 }
 
-// Fills the row's slice of the result from row.keys.
-void finish_row(const RowInput& in, std::int64_t kv_len, Row& row, std::size_t index,
-                ReferenceResult& result) {
-  if (row.keys.empty()) {  // sees nothing: out 0 and its bound 0, as allocated
-    result.lse[index] = -std::numeric_limits<double>::infinity();
+void bound_row(const Rows& values, const bound::RowError& error, DType dtype, Row& row) {
+  std::vector<bound::ElementSums> sums(row.out.size());
+  for (std::size_t n = 0; n < row.keys.size(); ++n) {
+    const double* value = values[row.keys[n]];
+    const double p = row.weight[n] / row.sum, moved = error.weight_error[n];
+    const auto [factor, factor_error] = row.rounding[n];
+    for (std::size_t e = 0; e < row.out.size(); ++e) {
+      const double size = std::abs(value[e]);
+      sums[e].shift += moved * (std::abs(factor * value[e] - row.out[e]) + factor_error * size);
+      sums[e].rounding += p * factor_error * size;
+      sums[e].magnitude += (p + moved) * (factor + factor_error) * size;
+      sums[e].values += size;
+    }
+  }
+  const bool has_sink = row.score.size() > row.keys.size();
+  for (std::size_t e = 0; e < row.out.size(); ++e) {
+    if (has_sink) sums[e].shift += error.weight_error.back() * std::abs(row.out[e]);
+    const double in_float32 = bound::out_error(sums[e], error);
+    row.out_bound.push_back(bound::stored_error(row.out[e], in_float32, dtype));
+  }
+}
+
+// Fills the row's slice of the result from its scores.
+void finish_row(const Call& call, const Sequence& sequence, const Rows& values, double sink,
+                std::size_t index, Row& row, ReferenceResult& result) {
+  const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(index) * values.width;
+  if (row.keys.empty()) {  // sees nothing, and says so exactly
+    std::fill_n(result.out.begin() + begin, values.width, 0.0);
+    std::fill_n(result.out_bound.begin() + begin, values.width, 0.0);
+    result.lse[index] = sink;
+    result.lse_bound[index] = 0;
     return;
   }
-  score_row(in, row);
+  const bool has_sink = sink != -kInfinity;
+  if (has_sink) {
+    row.score.push_back(sink);
+    row.score_error.push_back(0);
+  }
+  const std::int64_t kv_offset = call.options.kv_offset;
   softmax_row(row);
-  value_row(in, row);
-  const double lse = row.max + std::log(row.sum);
+  round_row(call.reference.bf16_dots, kv_offset, row);
+  value_row(values, row);
   const bound::RowError error =
-      bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_len});
-  bound_row(in, error, row);
-  const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(index) * in.value_dim;
+      bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_offset,
+                        kv_offset + sequence.kv_len, has_sink, call.bf16_dots()});
+  bound_row(values, error, call.reference.out_dtype, row);
   std::copy(row.out.begin(), row.out.end(), result.out.begin() + begin);
   std::copy(row.out_bound.begin(), row.out_bound.end(), result.out_bound.begin() + begin);
-  result.lse[index] = lse;
-  result.lse_bound[index] = bound::lse_error(lse, std::log(row.sum), error);
+  const double log_sum = std::log(row.sum);
+  result.lse[index] = row.max + log_sum;
+  result.lse_bound[index] = bound::lse_error(row.max + log_sum, log_sum, error);
+}
+
+// All rows of one sequence that share keys and values.
+void attend(const Call& call, const Sequence& s, std::int64_t kv_head, ReferenceResult& result) {
+  const auto& [query, key, value, options, reference] = call;
+  const std::int64_t heads = query.shape[1], group = heads / key.shape[1];
+  const Rows keys(key, s.batch, kv_head, s.kv_begin, s.kv_len);
+  const Rows values(value, s.batch, kv_head, s.kv_begin, s.kv_len);
+  Row row;
+  for (std::int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+    const Rows queries(query, s.batch, h, s.q_begin, s.q_end - s.q_begin);
+    const AnyMask& mask = options.mask;  // of this sequence and head
+    const double sink = options.sinks.empty()
+                            ? -kInfinity
+                            : static_cast<double>(options.sinks[static_cast<std::size_t>(h)]);
+    for (std::int64_t i = s.q_begin; i < s.q_end; ++i) {
+      const std::int64_t in_sequence = i - s.q_begin;
+      score_row(call, mask, s,
+                {s.index, h, group, in_sequence, s.q_offset, 0, {s.batch, h, i, 0}},
+                queries[in_sequence], keys, row);
+      const std::int64_t index = (s.batch * heads + h) * query.shape[2] + i;
+      finish_row(call, s, values, sink, static_cast<std::size_t>(index), row, result);
+    }
+  }
+}
+
+std::vector<Sequence> sequences_of(const Call& call) {
+  const AttentionOptions& o = call.options;
+  const bool packed = !o.cu_seqlens_q.empty();
+  const std::size_t count =
+      packed ? o.cu_seqlens_q.size() - 1 : static_cast<std::size_t>(call.query.shape[0]);
+  std::vector<Sequence> sequences;
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::int64_t index = static_cast<std::int64_t>(n);
+    Sequence s{index, index, 0, call.query.shape[2], 0, call.key.shape[2], 0};
+    if (packed) {
+      s = {index,           0, o.cu_seqlens_q[n], o.cu_seqlens_q[n + 1], o.cu_seqlens_kv[n],
+           o.cu_seqlens_kv[n + 1] - o.cu_seqlens_kv[n], 0};
+    }
+    if (!o.kv_lens.empty()) s.kv_len = o.kv_lens[n];
+    s.q_offset = o.q_offsets.empty() ? o.q_offset.value_or(0) : o.q_offsets[n];
+    sequences.push_back(s);
+  }
+  return sequences;
 }
 
 void expect_shape(const char* name, const std::array<std::int64_t, 4>& came,
@@ -122,61 +248,36 @@ void expect_shape(const char* name, const std::array<std::int64_t, 4>& came,
 }
 
 // What attention() refuses is refused here: a plan knows the rules for extents and options.
-void check(const TensorView<const float, 4>& query, const TensorView<const float, 4>& key,
-           const TensorView<const float, 4>& value, const AttentionOptions& options) {
+void check(const Call& call) {
+  const auto& [query, key, value, options, reference] = call;
   const auto [batch, heads, q_len, head_dim] = query.shape;
   const std::int64_t kv_heads = key.shape[1], kv_len = key.shape[2], value_dim = value.shape[3];
-  const Plan plan({batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim}, options);
+  const Plan plan({batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim, query.dtype,
+                   key.dtype, value.dtype, reference.out_dtype},
+                  options);
   expect_shape("key", key.shape, {batch, kv_heads, kv_len, head_dim});
   expect_shape("value", value.shape, {batch, kv_heads, kv_len, value_dim});
-}
-
-// The default scale is the float32 number nearest to 1 / sqrt(head_dim).
-double effective_scale(const AttentionOptions& options, std::int64_t head_dim) {
-  if (options.scale) return static_cast<double>(*options.scale);
-  const double exact = 1.0 / std::sqrt(static_cast<double>(head_dim));
-  return static_cast<double>(static_cast<float>(exact));
+  if (!call.bf16_dots()) return;
+  for (const DType dtype : {query.dtype, key.dtype, value.dtype}) {
+    if (dtype == DType::kBf16) continue;
+    throw std::invalid_argument("reference_attention: bf16_dots is given for a tensor of " +
+                                std::string(name_of(dtype)) + ", expected all of bf16");
+  }
 }
 
 }  // namespace
 
-ReferenceResult reference_attention(TensorView<const float, 4> query,
-                                    TensorView<const float, 4> key,
-                                    TensorView<const float, 4> value,
-                                    const AttentionOptions& options) {
-  check(query, key, value, options);
-  const auto [batch, heads, q_len, head_dim] = query.shape;
-  const std::int64_t value_dim = value.shape[3];
-  const std::size_t rows = static_cast<std::size_t>(batch * heads * q_len);
-  const std::size_t elements = rows * static_cast<std::size_t>(value_dim);
-  ReferenceResult result{std::vector<double>(elements), std::vector<double>(elements),
-                         std::vector<double>(rows), std::vector<double>(rows)};
-  const std::int64_t group = heads / key.shape[1];
-  Row row;
-  std::size_t index = 0;
-  for (std::int64_t b = 0; b < batch; ++b) {
-    const std::int64_t kv_len =
-        options.kv_lens.empty() ? key.shape[2] : options.kv_lens[static_cast<std::size_t>(b)];
-    for (std::int64_t h = 0; h < heads; ++h) {
-      for (std::int64_t i = 0; i < q_len; ++i, ++index) {
-        const RowInput in{&query(b, h, i, 0),
-                          &key(b, h / group, 0, 0),
-                          &value(b, h / group, 0, 0),
-                          query.strides[3],
-                          key.strides[2],
-                          key.strides[3],
-                          value.strides[2],
-                          value.strides[3],
-                          head_dim,
-                          value_dim,
-                          effective_scale(options, head_dim)};
-        row.keys.clear();
-        for (std::int64_t j = 0; j < kv_len; ++j) {
-          if (options.mask.allows(options.q_offset.value_or(0) + i, j)) row.keys.push_back(j);
-        }
-        finish_row(in, kv_len, row, index, result);
-      }
-    }
+ReferenceResult reference_attention(InputView<4> query, InputView<4> key, InputView<4> value,
+                                    const AttentionOptions& options,
+                                    const ReferenceOptions& reference) {
+  const Call call{query, key, value, options, reference};
+  check(call);
+  const std::size_t rows = static_cast<std::size_t>(query.shape[0] * query.shape[1] * query.shape[2]);
+  const std::size_t elements = rows * static_cast<std::size_t>(value.shape[3]);
+  const std::vector<double> per_element(elements, kNotWritten), per_row(rows, kNotWritten);
+  ReferenceResult result{per_element, per_element, per_row, per_row};
+  for (const Sequence& sequence : sequences_of(call)) {
+    for (std::int64_t g = 0; g < key.shape[1]; ++g) attend(call, sequence, g, result);
   }
   return result;
 }
