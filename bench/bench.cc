@@ -44,11 +44,11 @@ void run(std::span<const Case> cases, const Options& options, const Context& con
          const Observer& observer) {
   for (const Case& c : cases) {
     if (context.stop) return;
+    observer.begins(c);
     if (c.takes_a_minute && options.leave_out_long) {
       observer.left_out(c, "it takes a minute");
       continue;
     }
-    observer.begins(c);
     try {
       observer.measured(measure(c, options, context));
     } catch (const Cancelled&) {

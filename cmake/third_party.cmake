@@ -18,7 +18,7 @@ set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # our plain set(BUILD_SHARED_LIBS) goes be
 # "highway 1.2.0, ...", from the list of what was fetched: for `regard --version`.
 file(STRINGS ${PROJECT_SOURCE_DIR}/tools/third_party.lock lock REGEX "^[a-z]")
 foreach(line IN LISTS lock)
-  if(NOT line MATCHES "^(googletest|benchmark) " AND line MATCHES "^([^ ]+) .*_([0-9.]+[0-9])")
+  if(NOT line MATCHES "^googletest " AND line MATCHES "^([^ ]+) .*_([0-9.]+[0-9])")
     list(APPEND REGARD_THIRD_PARTY_VERSIONS "${CMAKE_MATCH_1} ${CMAKE_MATCH_2}")
   endif()
 endforeach()
