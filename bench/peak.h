@@ -31,7 +31,7 @@ inline double measure_fma_peak(double budget) {
   double best = 0;
   for (const double end = cpu_seconds() + budget; cpu_seconds() < end;) {
     const double begin = cpu_seconds();
-    const double flops = table.fma_peak(20'000);
+    const double flops = table.f32->peak(20'000);
     best = std::max(best, flops / (cpu_seconds() - begin));
   }
   return best;

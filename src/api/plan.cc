@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kMostExtent = std::int64_t{1}
                                      << 40;  // products of two extents cannot overflow
-constexpr std::int64_t kMostDim = 512;
+constexpr std::int64_t kMostDim = 1024;
 
 void check(const AttentionShape& s, const AttentionOptions& o) {
   using namespace api;
@@ -49,22 +49,6 @@ void check(const AttentionShape& s, const AttentionOptions& o) {
   }
 }
 
-/// Number of workers of the executor that a plan runs on.
-Executor& executor_of(const Plan::Impl& impl) {
-  return impl.executor != nullptr ? *impl.executor : default_executor();
-}
-
-struct Aligned {
-  static constexpr std::align_val_t kBytes{64};
-  explicit Aligned(std::int64_t floats)
-      : data(static_cast<float*>(
-            ::operator new(static_cast<std::size_t>(floats) * sizeof(float), kBytes))) {}
-  ~Aligned() { ::operator delete(data, kBytes); }
-  Aligned(const Aligned&) = delete;
-  Aligned& operator=(const Aligned&) = delete;
-  float* data;
-};
-
 }  // namespace
 
 Plan::Plan(const AttentionShape& shape, const AttentionOptions& options) {
@@ -93,23 +77,22 @@ void Plan::run(InputView<4> query, InputView<4> key, InputView<4> value, OutputV
     check_view("attention: lse", *options.lse, {s.batch, s.num_heads, s.q_len},
                {"batch", "num_heads", "q_len"});
   }
-  if (s.batch == 0 || s.q_len == 0) return;
-  Executor& executor = executor_of(*impl_);
-  const Aligned memory(exec::workspace_floats(impl_->setup, executor.num_threads()));
-  const auto f32 = [](const InputView<4>& v) {
-    return TensorView<const float, 4>(static_cast<const float*>(v.data), v.shape, v.strides);
-  };
-  exec::run(impl_->setup,
-            {f32(query), f32(key), f32(value),
-             TensorView<float, 4>(static_cast<float*>(out.data), out.shape, out.strides),
-             options.lse, options.probe},
-            executor, memory.data);
+  if (options.cancel != nullptr && options.cancel->load()) throw Cancelled();
+  impl_->run({.query = query,
+              .key = key,
+              .value = value,
+              .out = out,
+              .lse = options.lse,
+              .state = nullptr,
+              .probe = options.probe,
+              .cancel = options.cancel,
+              .q_offsets = options.q_offsets.empty() ? nullptr : options.q_offsets.data(),
+              .kv_lens = options.kv_lens.empty() ? nullptr : options.kv_lens.data()},
+             options.workspace);
+  if (options.cancel != nullptr && options.cancel->load()) throw Cancelled();
 }
 
-std::int64_t Plan::workspace_bytes() const {
-  const int threads = executor_of(*impl_).num_threads();
-  return exec::workspace_floats(impl_->setup, threads) * static_cast<std::int64_t>(sizeof(float));
-}
+std::int64_t Plan::workspace_bytes() const { return impl_->workspace_bytes; }
 
 TileCounts Plan::count_tiles() const { return impl_->count_tiles(); }
 std::string Plan::isa() const { return impl_->setup.kernels->isa; }

@@ -1,239 +1,245 @@
-// src/exec/attend.cc - the algorithm: one block of query rows over all keys they see.
+// src/exec/attend.cc - the algorithm: one block of query rows over the keys they see.
 #include "exec/attend.h"
 
+#include "exec/pace.h"
+
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace regard::exec {
 namespace {
 
-using kernels::KernelTable;
+using kernels::index;
 using kernels::Matrix;
+using kernels::Product;
 using kernels::State;
 
-/// Up to kStripRows rows of a block that go through scores, softmax and values together.
-struct Strip {
-  const RowBlock& block;
-  std::int64_t row_begin;
-  std::int64_t rows;
-  const float* query;  ///< (rows, head_dim)
+/// Keys [begin, end) of the block's KV head (absolute positions), as they lie in a tensor.
+Matrix keys_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
+  const Sequence& sequence = s.sequences[static_cast<std::size_t>(rows.sequence)];
+  const std::int64_t first = sequence.kv_begin + keys.kv_begin - s.kv_offset;
+  const std::int64_t offset =
+      sequence.batch * tensor.strides[0] + rows.kv_head * tensor.strides[1] + first * tensor.strides[2];
+  return {static_cast<const std::byte*>(tensor.data) + offset * static_cast<std::int64_t>(size_of(tensor.dtype)),
+          keys.kv_end - keys.kv_begin, tensor.shape[3], tensor.strides[2], tensor.strides[3]};
+}
 
-  std::int64_t q_begin(std::int64_t group) const { return row_begin / group; }
-  std::int64_t q_end(std::int64_t group) const { return (row_begin + rows - 1) / group + 1; }
-};
+/// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the first strip of a
+/// block packs and uses a tile while it is in L1, and the others use whole chunks.
+const Tile* run_end(const ChunkTiles& tiles, const Tile* first, std::uint32_t packed) noexcept {
+  const auto is_packed = [&](const Tile* t) { return packed >> (t->kv_begin - tiles.chunk_begin) / kTileKeys & 1; };
+  const Tile* last = first;
+  while (is_packed(last) && last + 1 != tiles.end() && last[1].kv_begin == last->kv_end && is_packed(last + 1)) ++last;
+  return last + 1;
+}
 
-void load_queries(const Setup& s, const Tensors& t, const RowBlock& block, float* to) noexcept {
-  const std::int64_t group = s.heads_per_kv_head();
-  for (std::int64_t row = block.row_begin; row < block.row_end; ++row) {
-    const std::int64_t head = block.kv_head * group + row % group;
-    for (std::int64_t d = 0; d < s.shape.head_dim; ++d)
-      *to++ = t.query(block.batch, head, row / group, d);
+/// Whether the tile must be packed; notes that it is. With one strip nobody else will use it: each tile takes the place
+/// of the one before, in L1.
+bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept {
+  if (w.one_strip) return true;
+  const std::uint32_t bit = 1U << (tile.kv_begin - w.tiles.chunk_begin) / kTileKeys;
+  const bool taken = (packed & bit) == 0;
+  packed |= bit;
+  return taken;
+}
+
+/// scores[r][j] = scale * query r . key j for the keys of the tiles.
+void score(const Setup& s, const Call& call, const Rows& strip, const float* query, const Pace& pace,
+           Workspace& w) noexcept {
+  const std::int64_t depth = s.arithmetic->words(s.shape.head_dim), panel = s.kernels->panel;
+  for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
+    end = run_end(w.tiles, tile, w.keys_packed);
+    const std::int64_t offset = tile->kv_begin - w.tiles.chunk_begin, keys = end[-1].kv_end - tile->kv_begin;
+    float* packed = w.key + (w.one_strip ? 0 : offset * depth);
+    if (take(w, *tile, w.keys_packed))
+      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed, pace.pack_keys);
+    s.arithmetic->product({.a = query,
+                           .a_stride = depth,
+                           .rows = strip.count(),
+                           .b = packed,
+                           .b_row = panel,
+                           .b_panel = depth * panel,
+                           .panels = s.padded(keys) / panel,
+                           .depth = depth,
+                           .c = w.scores + offset,
+                           .c_stride = kChunkKeys,
+                           .scale = s.scale,
+                           .accumulate = false,
+                           .meanwhile = pace.score});
   }
 }
 
-Matrix rows_of(const TensorView<const float, 4>& tensor, const RowBlock& block, std::int64_t begin,
-               std::int64_t end) noexcept {
-  return {&tensor(block.batch, block.kv_head, begin, 0), end - begin, tensor.shape[3],
-          tensor.strides[2], tensor.strides[3]};
-}
-
-/// Packs a chunk's keys and values, and notes which tiles of values are finite.
-void pack(const Setup& s, const Tensors& t, const RowBlock& block, std::int64_t chunk_begin,
-          std::int64_t chunk_end, Workspace& w) noexcept {
-  s.kernels->pack_columns(rows_of(t.key, block, chunk_begin, chunk_end), w.key);
-  for (std::int64_t begin = chunk_begin; begin < chunk_end; begin += kTileKeys) {
-    const std::int64_t end = std::min(begin + kTileKeys, chunk_end);
-    w.value_is_finite[static_cast<std::size_t>((begin - chunk_begin) / kTileKeys)] =
-        s.kernels->pack_rows(rows_of(t.value, block, begin, end), kChunkKeys,
-                             w.value + (begin - chunk_begin) * s.kernels->panel);
-  }
-}
-
-/// scores[r][j] = scale * query r . key j for the keys of the tiles; -inf where no tile is or the
-/// mask forbids.
-void score(const Setup& s, const Strip& strip, std::int64_t chunk_begin, Workspace& w) noexcept {
-  const KernelTable& k = *s.kernels;
-  const std::int64_t depth = s.shape.head_dim, group = s.heads_per_kv_head();
+/// -inf where the mask forbids, and where no tile is.
+void mask(const Setup& s, const Rows& strip, Workspace& w) noexcept {
   std::int64_t at = w.tiles.begin()->kv_begin;
   for (const Tile& tile : w.tiles) {
-    const std::int64_t offset = tile.kv_begin - chunk_begin, keys = tile.kv_end - tile.kv_begin;
-    k.product({.a = strip.query,
-               .a_stride = depth,
-               .rows = strip.rows,
-               .b = w.key + offset * depth,
-               .b_depth = depth,
-               .panels = s.padded(keys) / k.panel,
-               .depth = depth,
-               .c = w.scores + offset,
-               .c_stride = kChunkKeys,
-               .scale = s.scale,
-               .accumulate = false});
-    for (std::int64_t r = 0; r < strip.rows; ++r) {
-      float* row = w.scores + r * kChunkKeys;
-      std::fill(row + (at - chunk_begin), row + offset, -std::numeric_limits<float>::infinity());
-      if (tile.kind == TileKind::kPartial) {
-        const std::int64_t q = (strip.row_begin + r) / group - strip.q_begin(group);
-        k.mask(row + offset, keys, tile.bits[static_cast<std::size_t>(q)]);
-      }
-    }
+    const std::int64_t gap = at - w.tiles.chunk_begin, offset = tile.kv_begin - w.tiles.chunk_begin;
     at = tile.kv_end;
+    if (gap == offset && tile.kind == TileKind::kFull) continue;
+    for (std::int64_t r = 0; r < strip.count(); ++r) {
+      float* row = w.scores + r * kChunkKeys;
+      std::fill(row + gap, row + offset, -std::numeric_limits<float>::infinity());
+      if (tile.kind == TileKind::kPartial)
+        s.kernels->mask(row + offset, tile.kv_end - tile.kv_begin, w.tiles.row_bits(tile, r));
+    }
   }
 }
 
-/// The poisoned tile: 0 * NaN is NaN, so a masked key is skipped instead of multiplied. One product
-/// per visible key.
-void accumulate_visible(const Setup& s, const Strip& strip, const Tile& tile,
-                        kernels::Product p) noexcept {
-  const std::int64_t group = s.heads_per_kv_head(), keys = tile.kv_end - tile.kv_begin;
-  const kernels::Product all = p;
-  if (!all.accumulate) std::fill(all.c, all.c + strip.rows * all.c_stride, 0.0f);
-  p.rows = p.depth = 1;
-  p.accumulate = true;
-  for (std::int64_t r = 0; r < strip.rows; ++r) {
-    const std::int64_t q = (strip.row_begin + r) / group - strip.q_begin(group);
-    for (std::int64_t j = 0; j < keys; ++j) {
-      if (!(tile.bits[static_cast<std::size_t>(q)] >> j & 1)) continue;
-      p.a = all.a + r * all.a_stride + j;
-      p.b = all.b + j * s.kernels->panel;
-      p.c = all.c + r * all.c_stride;
-      s.kernels->product(p);
+/// The rows of some keys in a tensor, as memory that will be read.
+kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
+  const auto bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
+  if (tensor.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
+  const Matrix m = keys_of(s, tensor, rows, keys);
+  return {m.data, m.rows, m.columns * bytes, m.row_stride * bytes};
+}
+
+/// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
+bool is_poisoned(const Setup& s, const Call& call, const Rows& strip, const Tile& tile, Workspace& w) noexcept {
+  if (tile.kind != TileKind::kPartial) return false;
+  const std::uint32_t bit = 1U << (tile.kv_begin - w.tiles.chunk_begin) / kTileKeys;
+  if (!(w.values_seen & bit)) {
+    w.values_seen |= bit;
+    const bool finite = s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call.value, strip, tile));
+    w.values_finite = finite ? w.values_finite | bit : w.values_finite & ~bit;
+  }
+  return !(w.values_finite & bit);
+}
+
+/// The product over a poisoned tile, row by row, with zeros in the place of values that the row does not see.
+void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tiles, Product p) noexcept {
+  const std::int64_t panel = s.kernels->panel, word = s.arithmetic->word;
+  std::array<float, kTileKeys * kTileKeys> values;  // one panel of the tile
+  const Product all = p;
+  p.rows = p.panels = 1;
+  p.b = values.data();
+  p.b_row = panel;
+  for (std::int64_t r = 0; r < all.rows; ++r) {
+    const std::uint64_t bits = tiles.row_bits(tile, r);
+    for (std::int64_t i = 0; i < all.panels; ++i) {
+      for (std::int64_t k = 0; k < all.depth; ++k) {
+        const std::uint64_t seen = bits >> k * word;
+        const std::uint32_t keep =
+            word == 1 ? (seen & 1 ? ~0U : 0U) : (seen & 1 ? 0xFFFFU : 0U) | (seen & 2 ? 0xFFFF0000U : 0U);
+        for (std::int64_t j = 0; j < panel; ++j) {
+          std::uint32_t value;
+          std::memcpy(&value, all.b + i * all.b_panel + k * all.b_row + j, sizeof value);
+          value &= keep;
+          std::memcpy(&values[static_cast<std::size_t>(k * panel + j)], &value, sizeof value);
+        }
+      }
+      p.a = all.a + r * all.a_stride;
+      p.c = all.c + r * all.c_stride + i * panel;
+      s.arithmetic->product(p);
     }
   }
+}
+
+/// Values that the product can read where they lie. Worth it when they are read once.
+bool is_in_place(const Setup& s, const Call& call) noexcept {
+  return s.arithmetic->word == 1 && call.value.dtype == DType::kF32 && call.value.strides[3] == 1 &&
+         s.shape.value_dim == s.out_stride();
+}
+
+/// The value rows of a run of tiles as the product reads them, in p.b: in place, or packed now or before.
+void find_values(const Setup& s, const Call& call, const Rows& strip, const Tile& run, const Pace& pace, Workspace& w,
+                 Product& p) noexcept {
+  const std::int64_t word = s.arithmetic->word, panel = s.kernels->panel;
+  if (w.values_in_place) {
+    p.b = static_cast<const float*>(keys_of(s, call.value, strip, run).data);
+    p.b_row = call.value.strides[2];
+    p.b_panel = panel;
+    return;
+  }
+  const std::int64_t offset = w.one_strip ? 0 : (run.kv_begin - w.tiles.chunk_begin) / word;
+  const std::int64_t depth = (w.one_strip ? kTileKeys : kChunkKeys) / word;
+  float* packed = w.value + offset * panel;
+  if (take(w, run, w.values_packed))
+    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, run), depth, packed, pace.pack_values);
+  p.b = packed;
+  p.b_row = panel;
+  p.b_panel = depth * panel;
 }
 
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
-void accumulate(const Setup& s, const Strip& strip, std::int64_t chunk_begin, const Workspace& w,
+void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace& pace, Workspace& w,
                 float* out) noexcept {
-  const std::int64_t stride = s.padded(s.shape.value_dim), panel = s.kernels->panel;
-  const auto poisoned = [&](const Tile& tile) {
-    return tile.kind == TileKind::kPartial &&
-           !w.value_is_finite[static_cast<std::size_t>((tile.kv_begin - chunk_begin) / kTileKeys)];
-  };
-  for (const Tile* tile = w.tiles.begin(); tile != w.tiles.end();) {
-    const Tile* last = tile;  // neighbours go through one product
-    while (!poisoned(*last) && last + 1 != w.tiles.end() && last[1].kv_begin == last->kv_end &&
-           !poisoned(last[1])) {
-      ++last;
+  const std::int64_t word = s.arithmetic->word, stride = s.out_stride();
+  const ChunkTiles& tiles = w.tiles;
+  const std::int64_t first = tiles.begin()->kv_begin;
+  for (const Tile *tile = tiles.begin(), *end; tile != tiles.end(); tile = end) {
+    end = run_end(tiles, tile, w.values_packed);
+    const bool poisoned = is_poisoned(s, call, strip, *tile, w);
+    if (poisoned) end = tile + 1;
+    for (const Tile* t = tile + 1; t < end; ++t) {
+      if (is_poisoned(s, call, strip, *t, w)) end = t;
     }
-    const std::int64_t offset = tile->kv_begin - chunk_begin;
-    const kernels::Product p{.a = w.scores + offset,
-                             .a_stride = kChunkKeys,
-                             .rows = strip.rows,
-                             .b = w.value + offset * panel,
-                             .b_depth = kChunkKeys,
-                             .panels = stride / panel,
-                             .depth = last->kv_end - tile->kv_begin,
-                             .c = out,
-                             .c_stride = stride,
-                             .scale = 1.0f,
-                             .accumulate = tile != w.tiles.begin()};
-    if (poisoned(*tile)) {
-      accumulate_visible(s, strip, *tile, p);
+    // Keys before the first and after the last that any row sees have weight 0: they are left out.
+    const std::int64_t skipped = poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
+    const std::int64_t last = std::min(end[-1].kv_end, tiles.visible_end);
+    Product p{.a = w.scores + first - tiles.chunk_begin + (tile->kv_begin - first) / word + skipped,
+              .a_stride = kChunkKeys,
+              .rows = strip.count(),
+              .b = nullptr,
+              .b_row = 0,
+              .b_panel = 0,
+              .panels = stride / s.kernels->panel,
+              .depth = s.arithmetic->words(last - tile->kv_begin) - skipped,
+              .c = out,
+              .c_stride = stride,
+              .scale = 1.0f,
+              .accumulate = tile != tiles.begin(),
+              .meanwhile = pace.value};
+    find_values(s, call, strip, {tile->kv_begin, end[-1].kv_end, tile->kind}, pace, w, p);
+    p.b += skipped * p.b_row;
+    if (poisoned) {
+      accumulate_visible(s, *tile, tiles, p);
     } else {
-      s.kernels->product(p);
-    }
-    tile = last + 1;
-  }
-}
-
-/// The rows' results leave the workspace.
-void store(const Setup& s, const Tensors& t, const Strip& strip, State* state) noexcept {
-  const std::int64_t group = s.heads_per_kv_head(), stride = s.padded(s.shape.value_dim);
-  if (state != nullptr) s.kernels->finish(*state, strip.rows, stride);
-  for (std::int64_t r = 0; r < strip.rows; ++r) {
-    const std::int64_t row = strip.row_begin + r, query = row / group;
-    const std::int64_t head = strip.block.kv_head * group + row % group;
-    for (std::int64_t e = 0; e < s.shape.value_dim; ++e) {
-      t.out(strip.block.batch, head, query, e) =
-          state == nullptr ? 0.0f : state->out[r * stride + e];
-    }
-    if (t.lse) {
-      // Once per row, so the correctly rounded logarithm is affordable.
-      (*t.lse)(strip.block.batch, head, query) =
-          state == nullptr ? -std::numeric_limits<float>::infinity()
-                           : static_cast<float>(static_cast<double>(state->max[r]) +
-                                                std::log(static_cast<double>(state->sum[r])));
+      s.arithmetic->product(p);
     }
   }
-}
-
-void report_tile(const Setup& s, const Strip& strip, Probe& probe, std::int64_t chunk_begin,
-                 const Workspace& w, const State& state) noexcept {
-  const std::int64_t begin = w.tiles.begin()->kv_begin, end = (w.tiles.end() - 1)->kv_end;
-  probe.tile({.batch = strip.block.batch,
-              .kv_head = strip.block.kv_head,
-              .heads_per_kv_head = s.heads_per_kv_head(),
-              .row_begin = strip.row_begin,
-              .num_rows = strip.rows,
-              .kv_begin = begin,
-              .num_keys = end - begin,
-              .weights = w.scores + (begin - chunk_begin),
-              .stride = kChunkKeys,
-              .row_max = state.max});
-}
-
-void report_finished(const Setup& s, const Strip& strip, Probe& probe,
-                     const State* state) noexcept {
-  static constexpr auto kNone = [] {
-    std::array<float, kStripRows> a{};
-    a.fill(-std::numeric_limits<float>::infinity());
-    return a;
-  }();
-  static constexpr std::array<float, kStripRows> kZero{};
-  probe.finished({.batch = strip.block.batch,
-                  .kv_head = strip.block.kv_head,
-                  .heads_per_kv_head = s.heads_per_kv_head(),
-                  .row_begin = strip.row_begin,
-                  .num_rows = strip.rows,
-                  .max = state == nullptr ? kNone.data() : state->max,
-                  .sum = state == nullptr ? kZero.data() : state->sum});
 }
 
 }  // namespace
 
-void attend(const Setup& s, const Tensors& t, const RowBlock& block, Workspace& w) noexcept {
-  const KernelTable& k = *s.kernels;
-  const std::int64_t kv_len = s.kv_lens[static_cast<std::size_t>(block.batch)],
-                     group = s.heads_per_kv_head();
-  const std::int64_t num_strips = (block.row_end - block.row_begin + kStripRows - 1) / kStripRows;
-  const auto strip_at = [&](std::int64_t i) {
-    const std::int64_t begin = block.row_begin + i * kStripRows;
-    return Strip{block, begin, std::min(kStripRows, block.row_end - begin),
-                 w.query + i * kStripRows * s.shape.head_dim};
-  };
-
-  load_queries(s, t, block, w.query);
-  for (std::int64_t begin = 0; begin < kv_len; begin += kChunkKeys) {
-    const std::int64_t end = std::min(begin + kChunkKeys, kv_len);
-    bool packed = false;
-    for (std::int64_t i = 0; i < num_strips; ++i) {
-      const Strip strip = strip_at(i);
-      s.masks->tiles({strip.q_begin(group), strip.q_end(group), begin, end}, w.tiles);
-      if (w.tiles.size == 0) continue;  // no query of the strip sees a key of the chunk
-      if (!packed) pack(s, t, block, begin, end, w);
-      packed = true;
-
+void attend(const Setup& s, const Call& call, const RowBlock& block, const ChunkRange& range,
+            Workspace& w) noexcept {
+  const kernels::KernelTable& k = *s.kernels;
+  const std::int64_t kv_len = call.kv_len(s, block.sequence);
+  const std::int64_t query_words = s.strip_rows * s.arithmetic->words(s.shape.head_dim);
+  const Rows rows = rows_of(s, call, block);
+  kernels::Prefetch prefetch;
+  w.one_strip = num_strips(s, block) == 1;
+  w.values_in_place = w.one_strip && is_in_place(s, call);
+  const Pace pace(s, call, block, w.values_in_place, prefetch);
+  load_queries(s, call, rows, w.query);
+  for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len; ++chunk) {
+    if (call.cancelled()) return;
+    const std::int64_t begin = s.kv_offset + chunk * kChunkKeys;
+    const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);
+    w.keys_packed = w.values_seen = 0;
+    w.values_packed = w.values_in_place ? ~0U : 0;
+    const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
+    prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
+    for (std::int64_t i = 0; i < num_strips(s, block); ++i) {
+      const Rows strip = strip_of(s, rows, i);
+      s.masks->tiles(strip, begin, end, w.tiles);
+      if (w.tiles.size == 0) continue;  // no row of the strip sees a key of the chunk
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
-      State& state = tree.fresh();
-      const std::int64_t first = w.tiles.begin()->kv_begin, last = (w.tiles.end() - 1)->kv_end;
-      score(s, strip, begin, w);
-      k.softmax({.scores = w.scores + (first - begin),
-                 .stride = kChunkKeys,
-                 .rows = strip.rows,
-                 .columns = last - first,
-                 .max = state.max,
-                 .sum = state.sum});
-      accumulate(s, strip, begin, w, state.out);
-      if (t.probe != nullptr) report_tile(s, strip, *t.probe, begin, w, state);
-      tree.push(k, begin / kChunkKeys, strip.rows);
+      const State state = tree.fresh();
+      const std::int64_t first = w.tiles.begin()->kv_begin;
+      score(s, call, strip, w.query + i * query_words, pace, w);
+      mask(s, strip, w);
+      s.arithmetic->softmax({.scores = w.scores + (first - begin),
+                             .stride = kChunkKeys,
+                             .rows = strip.count(),
+                             .columns = w.tiles.visible_end - first,
+                             .max = state.max,
+                             .sum = state.sum});
+      accumulate(s, call, strip, pace, w, state.out);
+      if (call.probe != nullptr) report_tile(s, call, strip, state, w);
+      tree.push(k, begin / kChunkKeys, strip.count());
     }
-  }
-  for (std::int64_t i = 0; i < num_strips; ++i) {
-    const Strip strip = strip_at(i);
-    State* root = w.trees[static_cast<std::size_t>(i)].root(k, strip.rows);
-    if (t.probe != nullptr) report_finished(s, strip, *t.probe, root);
-    store(s, t, strip, root);
   }
 }
 

@@ -1,7 +1,9 @@
-// src/exec/attend.h - the algorithm: one block of query rows over all keys they see.
+// src/exec/attend.h - the algorithm: one block of query rows over the keys they see.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -11,66 +13,114 @@
 #include "kernels/kernels.h"
 #include "regard/attention.h"
 #include "regard/probe.h"
+#include "regard/state.h"
 
 namespace regard::exec {
 
 /// Query rows of a block share packed keys and values. Tuning: cannot change bits.
-inline constexpr std::int64_t kBlockRows = 4 * kStripRows;
+inline constexpr std::int64_t kBlockStrips = 32;
+inline constexpr std::int64_t kBlockRows = kBlockStrips * kStripRows;
+
+/// Where a sequence lies in the tensors.
+struct Sequence {
+  std::int64_t batch;
+  std::int64_t q_begin, q_len;
+  std::int64_t kv_begin, kv_len;
+  std::int64_t q_offset;
+};
+
+/// Rows [begin, end), at most kBlockRows of them, of one KV head of a sequence.
+struct RowBlock {
+  std::int64_t sequence;
+  std::int64_t kv_head;
+  std::int64_t begin;
+  std::int64_t end;
+};
 
 /// Everything about a computation that does not depend on the data; decided by the plan.
 struct Setup {
   AttentionShape shape;
   float scale;
-  std::vector<std::int64_t> kv_lens;  ///< (batch)
+  std::int64_t kv_offset;  ///< absolute position of key 0, a multiple of kChunkKeys
+  std::vector<Sequence> sequences;
+  std::vector<RowBlock> blocks;  ///< in the order of starting: the longest first
+  std::int64_t block_rows;       ///< rows of the largest
+  std::int64_t strip_rows;       ///< rows of a strip: all there are, up to kMostStripRows, or kStripRows
+  std::vector<float> sinks;      ///< (num_heads) or empty
   const TileSource* masks;
   const kernels::KernelTable* kernels;
+  const kernels::Arithmetic* arithmetic;
 
   std::int64_t heads_per_kv_head() const { return shape.num_heads / shape.num_kv_heads; }
-  /// Query rows of one KV head, numbered query * heads_per_kv_head + head in group.
-  std::int64_t rows_per_kv_head() const { return shape.q_len * heads_per_kv_head(); }
-  /// value_dim, and the keys of a chunk, rounded up to whole panels.
+  /// n rounded up to whole panels.
   std::int64_t padded(std::int64_t n) const {
     return (n + kernels->panel - 1) / kernels->panel * kernels->panel;
   }
+  std::int64_t out_stride() const { return padded(shape.value_dim); }
+  /// Chunks of the longest sequence.
+  std::int64_t max_chunks() const { return (shape.kv_len + kChunkKeys - 1) / kChunkKeys; }
 };
 
-/// Where the data of one call lies; see attention() for shapes.
-struct Tensors {
-  TensorView<const float, 4> query, key, value;
-  TensorView<float, 4> out;
+/// The data of one run; see attention() for shapes.
+struct Call {
+  InputView<4> query, key, value;
+  OutputView<4> out;
   std::optional<TensorView<float, 3>> lse;
-  Probe* probe = nullptr;
+  AttentionState* state;  ///< written instead of out and lse, when given
+  Probe* probe;
+  const std::atomic<bool>* cancel;
+  const std::int64_t* q_offsets;  ///< (sequences), instead of the setup's, when given
+  const std::int64_t* kv_lens;
+
+  std::int64_t kv_len(const Setup& setup, std::int64_t sequence) const {
+    const std::int64_t planned = setup.sequences[static_cast<std::size_t>(sequence)].kv_len;
+    return kv_lens != nullptr ? kv_lens[sequence] : std::min(planned, key.shape[2]);
+  }
+
+  bool cancelled() const { return cancel != nullptr && cancel->load(std::memory_order_relaxed); }
 };
 
-/// Rows [row_begin, row_end), at most kBlockRows of them, of one KV head.
-struct RowBlock {
-  std::int64_t batch;
-  std::int64_t kv_head;
-  std::int64_t row_begin;
-  std::int64_t row_end;
+/// A part of the keys, in chunks from the sequence's first: [begin, end), begin a multiple of a power of two that
+/// is not smaller than the part, so that its states form a subtree.
+struct ChunkRange {
+  std::int64_t begin, end;
 };
 
-/// One worker's memory. Carved from one allocation of Workspace::floats(setup) floats, 64-byte
-/// aligned.
-class Workspace {
- public:
+/// One worker's memory: pieces of floats(setup) floats, 64-byte aligned.
+struct Workspace {
   static std::int64_t floats(const Setup& setup);
   Workspace(const Setup& setup, float* memory);
 
-  float* query;   ///< (kBlockRows, head_dim)
-  float* key;     ///< panels of a chunk: [panel][head_dim][panel width]
-  float* value;   ///< panels of a chunk: [panel][kChunkKeys][panel width]
-  float* scores;  ///< (kStripRows, kChunkKeys)
-  std::array<bool, kChunkTiles> value_is_finite;
+  float* query;    ///< words of the block's rows: (kBlockRows, words of head_dim)
+  float* key;      ///< panels of a chunk: [panel][words of head_dim][panel width]
+  float* value;    ///< panels of a chunk: [panel][words of a chunk][panel width]
+  float* scores;   ///< (strip rows, kChunkKeys)
+  float* weights;  ///< the same, for probes: weights that the arithmetic has packed, as floats again
+  std::array<MergeTree, kBlockStrips> trees;
   ChunkTiles tiles;
-  std::vector<MergeTree> trees;  ///< one per strip of a block
-
- private:
-  std::int64_t floats_;
+  bool one_strip;                              ///< of the block at hand: nothing packed is used twice
+  bool values_in_place;                        ///< the product reads them where they lie
+  std::uint32_t keys_packed, values_packed;    ///< bit per tile of the chunk at hand
+  std::uint32_t values_seen, values_finite;    ///< bit per tile: looked at, and found finite
+  std::int64_t num_floats;
 };
 
-/// Computes out and lse of a block's rows. Never throws, never allocates.
-void attend(const Setup& setup, const Tensors& tensors, const RowBlock& block,
+/// Computes the block's rows over a part of their keys and leaves the states in w.trees. Never throws, never
+/// allocates.
+void attend(const Setup& setup, const Call& call, const RowBlock& block, const ChunkRange& range,
             Workspace& w) noexcept;
+
+/// Writes the results of the block's rows from the roots of w.trees.
+void store(const Setup& setup, const Call& call, const RowBlock& block, Workspace& w) noexcept;
+
+/// Helpers that both share.
+Rows rows_of(const Setup& setup, const Call& call, const RowBlock& block) noexcept;
+Rows strip_of(const Setup& setup, const Rows& block, std::int64_t i) noexcept;
+inline std::int64_t num_strips(const Setup& setup, const RowBlock& block) {
+  return (block.end - block.begin + setup.strip_rows - 1) / setup.strip_rows;
+}
+void load_queries(const Setup& setup, const Call& call, const Rows& block, float* words) noexcept;
+void report_tile(const Setup& setup, const Call& call, const Rows& strip, const kernels::State& state,
+                 Workspace& w) noexcept;
 
 }  // namespace regard::exec

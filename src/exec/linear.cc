@@ -29,8 +29,8 @@ PackedLinear::PackedLinear(const kernels::KernelTable& kernels, TensorView<const
       bias_(bias.begin(), bias.end()) {
   const std::int64_t panels = (out_ + kernels.panel - 1) / kernels.panel;
   packed_.resize(static_cast<std::size_t>(panels * kernels.panel * in_));
-  kernels.pack_columns({weight.data, out_, in_, weight.strides[0], weight.strides[1]},
-                       packed_.data());
+  kernels.f32->pack_columns[kernels::index(DType::kF32)](
+      {weight.data, out_, in_, weight.strides[0], weight.strides[1]}, packed_.data(), {});
 }
 
 void PackedLinear::run(TensorView<const float, 2> x, TensorView<float, 2> y,
@@ -58,11 +58,12 @@ void PackedLinear::run_part(const Part& part, TensorView<const float, 2> x, Tens
     for (std::int64_t r = 0; !adjacent && r < rows; ++r) {
       for (std::int64_t i = 0; i < depth; ++i) memory[r * depth + i] = x(part.row + r, k + i);
     }
-    kernels_->product({.a = adjacent ? &x(part.row, k) : memory,
+    kernels_->f32->product({.a = adjacent ? &x(part.row, k) : memory,
                        .a_stride = adjacent ? x.strides[0] : depth,
                        .rows = rows,
                        .b = packed_.data() + (part.panel * in_ + k) * panel,
-                       .b_depth = in_,
+                       .b_row = panel,
+                       .b_panel = in_ * panel,
                        .panels = panels,
                        .depth = depth,
                        .c = c,

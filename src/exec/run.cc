@@ -1,59 +1,136 @@
-// src/exec/run.cc - a computation cut into blocks and handed to an executor.
+// src/exec/run.cc - a computation cut into tasks and handed to an executor.
 #include "exec/run.h"
 
 #include <algorithm>
-#include <vector>
+#include <atomic>
+#include <functional>
+#include <memory>
 
 #include "exec/float_environment.h"
 
 namespace regard::exec {
 namespace {
 
-std::int64_t num_blocks(const Setup& s) {
-  return (s.rows_per_kv_head() + kBlockRows - 1) / kBlockRows;
+/// How the keys are cut when there are fewer blocks of rows than threads want: every block into `num` parts of
+/// `chunks` chunks, a power of two, so that a part is a subtree of the merge tree and no bit changes.
+struct Split {
+  std::int64_t num = 1;
+  std::int64_t chunks;
+};
+
+Split split_keys(const Setup& s, int num_threads) {
+  constexpr std::int64_t kTasksPerThread = 4, kLeastChunks = 4;
+  Split split{.chunks = std::max<std::int64_t>(s.max_chunks(), 1)};
+  const auto blocks = static_cast<std::int64_t>(s.blocks.size());
+  if (num_threads == 1 || blocks == 0 || blocks >= kTasksPerThread * num_threads) return split;
+  const std::int64_t parts = kTasksPerThread * num_threads / blocks;
+  std::int64_t chunks = kLeastChunks;
+  while (chunks * parts < s.max_chunks()) chunks *= 2;
+  if (chunks >= s.max_chunks() || s.kv_offset % (chunks * kChunkKeys) != 0) return split;
+  return {.num = (s.max_chunks() + chunks - 1) / chunks, .chunks = chunks};
 }
 
-/// Task 0 takes the last rows: under a causal mask they see the most keys, and long work goes
-/// first.
-RowBlock block_of(const Setup& s, std::int64_t task) {
-  const std::int64_t pairs = s.shape.batch * s.shape.num_kv_heads, pair = task % pairs;
-  const std::int64_t begin = (num_blocks(s) - 1 - task / pairs) * kBlockRows;
-  return {.batch = pair / s.shape.num_kv_heads,
-          .kv_head = pair % s.shape.num_kv_heads,
-          .row_begin = begin,
-          .row_end = std::min(begin + kBlockRows, s.rows_per_kv_head())};
-}
+/// One run: the blocks' parts as tasks, and where the parts' states wait for each other.
+class Run {
+ public:
+  Run(const Setup& setup, const Call& call, int num_threads, float* memory)
+      : s_(setup), call_(call), num_threads_(num_threads), split_(split_keys(setup, num_threads)), memory_(memory) {
+    if (split_.num == 1 || memory == nullptr) return;
+    for (std::int64_t b = 0; b < num_blocks(); ++b) {
+      std::construct_at(remaining(b), static_cast<int>(split_.num));
+    }
+  }
 
-std::int64_t num_tasks(const Setup& s) {
-  return num_blocks(s) * s.shape.batch * s.shape.num_kv_heads;
-}
+  std::int64_t num_tasks() const { return num_blocks() * split_.num; }
 
-int num_workers(const Setup& s, int num_threads) {
-  return static_cast<int>(
-      std::min<std::int64_t>(num_threads, std::max<std::int64_t>(num_tasks(s), 1)));
-}
+  std::int64_t floats() const {
+    return num_blocks() * block_floats() + num_workers() * Workspace::floats(s_);
+  }
+
+  void task(std::int64_t task, int worker) const noexcept {
+    const FloatEnvironment environment;
+    // Of few tasks any worker may take any: the executor's index may be beyond the workspaces, the
+    // task's is not.
+    const std::int64_t place = num_workers() < num_threads_ ? task : worker;
+    Workspace w(s_, memory_ + num_blocks() * block_floats() + place * Workspace::floats(s_));
+    const std::int64_t b = task / split_.num, part = task % split_.num;
+    const RowBlock& block = s_.blocks[static_cast<std::size_t>(b)];
+    attend(s_, call_, block, {part * split_.chunks, (part + 1) * split_.chunks}, w);
+    if (split_.num > 1) {
+      put_aside(block, b, part, w);
+      if (remaining(b)->fetch_sub(1) != 1) return;  // whoever finishes last puts the parts together
+      put_together(block, b, w);
+    }
+    if (!call_.cancelled()) store(s_, call_, block, w);
+  }
+
+ private:
+  std::int64_t num_blocks() const { return static_cast<std::int64_t>(s_.blocks.size()); }
+  std::int64_t num_workers() const {
+    return std::min<std::int64_t>(num_threads_, std::max<std::int64_t>(num_tasks(), 1));
+  }
+
+  // A block's shared memory: a counter, then for each part and strip a state and, before it, whether there is one.
+  static constexpr std::int64_t kHeader = 16;
+  std::int64_t state_floats() const { return kHeader + MergeTree::state_floats(s_.strip_rows, s_.out_stride()); }
+  std::int64_t strips() const { return (s_.block_rows + s_.strip_rows - 1) / s_.strip_rows; }
+  std::int64_t block_floats() const {
+    return split_.num == 1 ? 0 : kHeader + split_.num * strips() * state_floats();
+  }
+  std::atomic<int>* remaining(std::int64_t block) const {
+    return reinterpret_cast<std::atomic<int>*>(memory_ + block * block_floats());
+  }
+  float* slot(std::int64_t block, std::int64_t part, std::int64_t strip) const {
+    return memory_ + block * block_floats() + kHeader + (part * strips() + strip) * state_floats();
+  }
+  void copy(const kernels::State& from, const kernels::State& to, std::int64_t rows) const noexcept {
+    std::copy_n(from.max, rows, to.max);
+    std::copy_n(from.sum, rows, to.sum);
+    std::copy_n(from.out, rows * s_.out_stride(), to.out);
+  }
+
+  void put_aside(const RowBlock& block, std::int64_t b, std::int64_t part, Workspace& w) const noexcept {
+    for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
+      MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
+      float* to = slot(b, part, i);
+      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
+      *to = tree.empty() ? 0.0f : 1.0f;
+      if (!tree.empty()) copy(tree.root(*s_.kernels, rows), MergeTree::state_at(to + kHeader, s_.strip_rows), rows);
+    }
+  }
+
+  /// The upper levels of the tree, whose leaves are the parts.
+  void put_together(const RowBlock& block, std::int64_t b, Workspace& w) const noexcept {
+    for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
+      MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
+      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
+      for (std::int64_t part = 0; part < split_.num; ++part) {
+        float* from = slot(b, part, i);
+        if (*from == 0.0f) continue;
+        copy(MergeTree::state_at(from + kHeader, s_.strip_rows), tree.fresh(), rows);
+        tree.push(*s_.kernels, s_.kv_offset / kChunkKeys / split_.chunks + part, rows);
+      }
+    }
+  }
+
+  const Setup& s_;
+  const Call& call_;
+  int num_threads_;
+  Split split_;
+  float* memory_;
+};
 
 }  // namespace
 
 std::int64_t workspace_floats(const Setup& setup, int num_threads) {
-  return num_workers(setup, num_threads) * Workspace::floats(setup);
+  const Call nothing{};
+  return Run(setup, nothing, num_threads, nullptr).floats();
 }
 
-void run(const Setup& setup, const Tensors& tensors, Executor& executor, float* memory) {
-  const std::int64_t tasks = num_tasks(setup), floats = Workspace::floats(setup);
-  const int workers = num_workers(setup, executor.num_threads());
-  std::vector<Workspace> workspaces;
-  workspaces.reserve(static_cast<std::size_t>(workers));
-  for (int i = 0; i < workers; ++i) workspaces.emplace_back(setup, memory + i * floats);
-
-  const auto compute = [&](std::int64_t task, int worker) {
-    const FloatEnvironment environment;
-    // Of few tasks any worker may take any: the executor's index may be beyond the workspaces, the
-    // task's is not.
-    const std::int64_t place = workers < executor.num_threads() ? task : worker;
-    attend(setup, tensors, block_of(setup, task), workspaces[static_cast<std::size_t>(place)]);
-  };
-  executor.parallel_for(tasks, compute);
+void run(const Setup& setup, const Call& call, Executor& executor, float* memory) {
+  const Run work(setup, call, executor.num_threads(), memory);
+  const auto task = [&work](std::int64_t index, int worker) { work.task(index, worker); };
+  executor.parallel_for(work.num_tasks(), task);
 }
 
 }  // namespace regard::exec

@@ -1,4 +1,4 @@
-// src/exec/run.h - a computation cut into blocks and handed to an executor.
+// src/exec/run.h - a computation cut into tasks and handed to an executor.
 #pragma once
 
 #include "exec/attend.h"
@@ -6,12 +6,12 @@
 
 namespace regard::exec {
 
-/// Floats of workspace that run() needs with `num_threads` workers.
+/// Floats of workspace that run() needs with `num_threads` workers, for calls of at most setup.shape.kv_len keys.
 std::int64_t workspace_floats(const Setup& setup, int num_threads);
 
-/// Computes out and lse. memory: workspace_floats(setup, executor.num_threads()) floats, 64-byte
-/// aligned. Arguments have been checked. Throws nothing but what Workspace's small vectors and the
-/// executor throw, before anything is written.
-void run(const Setup& setup, const Tensors& tensors, Executor& executor, float* memory);
+/// Computes the call. memory: workspace_floats(setup, executor.num_threads()) floats, 64-byte
+/// aligned. Arguments have been checked. Allocates nothing; throws nothing but what the
+/// executor throws. Whether it was cancelled, the caller asks.
+void run(const Setup& setup, const Call& call, Executor& executor, float* memory);
 
 }  // namespace regard::exec

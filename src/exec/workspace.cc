@@ -22,31 +22,26 @@ class Carver {
   std::int64_t used_ = 0;
 };
 
-/// Rows that a block of this problem can have.
-std::int64_t block_rows(const Setup& s) { return std::min(kBlockRows, s.rows_per_kv_head()); }
-
-std::int64_t num_chunks(const Setup& s) { return (s.shape.kv_len + kChunkKeys - 1) / kChunkKeys; }
-
 }  // namespace
 
 Workspace::Workspace(const Setup& s, float* memory) {
   Carver carver(memory);
-  const std::int64_t stride = s.padded(s.shape.value_dim);
-  query = carver.take(block_rows(s) * s.shape.head_dim);
-  key = carver.take(kChunkKeys * s.shape.head_dim);
-  value = carver.take(kChunkKeys * stride);
-  scores = carver.take(kStripRows * kChunkKeys);
-  for (std::int64_t row = 0; row < block_rows(s); row += kStripRows) {
-    std::vector<kernels::State> states(
-        static_cast<std::size_t>(MergeTree::levels(num_chunks(s)) + 1));
-    for (kernels::State& state : states) {
-      state = {carver.take(kStripRows), carver.take(kStripRows), carver.take(kStripRows * stride)};
-    }
-    trees.emplace_back(std::move(states), stride);
+  const std::int64_t rows = s.block_rows, stride = s.out_stride(), word = s.arithmetic->word;
+  const std::int64_t keys = std::min((s.shape.kv_len + kTileKeys - 1) / kTileKeys * kTileKeys, kChunkKeys);
+  query = carver.take(rows * s.arithmetic->words(s.shape.head_dim));
+  key = carver.take(keys * s.arithmetic->words(s.shape.head_dim));
+  value = carver.take(kChunkKeys / word * stride);
+  scores = carver.take(std::max(s.strip_rows * kChunkKeys, stride));
+  weights = word > 1 ? carver.take(s.strip_rows * kChunkKeys) : nullptr;
+  for (std::int64_t i = 0; i * s.strip_rows < rows; ++i) {
+    const std::int64_t strip_rows = std::min(s.strip_rows, rows - i * s.strip_rows);
+    const std::int64_t chunks = std::max<std::int64_t>(s.max_chunks(), 1);
+    trees[static_cast<std::size_t>(i)] =
+        MergeTree(carver.take(MergeTree::floats(chunks, strip_rows, stride)), chunks, strip_rows, stride);
   }
-  floats_ = carver.used();
+  num_floats = carver.used();
 }
 
-std::int64_t Workspace::floats(const Setup& setup) { return Workspace(setup, nullptr).floats_; }
+std::int64_t Workspace::floats(const Setup& setup) { return Workspace(setup, nullptr).num_floats; }
 
 }  // namespace regard::exec

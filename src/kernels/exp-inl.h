@@ -14,13 +14,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 /// exp(x), x <= 0: below ln 2^-126 exactly 0 (no subnormals: their speed would depend on the data),
 /// exp(0) = 1, NaN stays NaN. x = n ln 2 + r with ln 2 in two parts (Cody and Waite), |r| <= ln 2 /
-/// 2; exp(r) by a polynomial of degree 6 fitted to the relative error; times 2^n, made by shifting
-/// n + 127 into the exponent (vscalefps takes two cycles on Zen 4).
+/// 2; exp(r) by a polynomial of degree 6 fitted to the relative error; times 2^n, by adding n
+/// to the exponent (an integer addition: the multipliers are what the products wait for).
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Exp(D d, V x) {
   const hn::RebindToSigned<D> di;
   const V kLog2E = hn::Set(d, 0x1.715476p+0f);
-  const V kRound = hn::Set(d, 0x1.8p+23f + 127);  // adding it leaves round(x) + 127 in the low bits
+  const V kRound = hn::Set(d, 0x1.8p+23f);  // adding it leaves round(x) in the low bits
   const V kLn2Hi = hn::Set(d, 0x1.62e400p-1f);
   const V kLn2Lo = hn::Set(d, 0x1.7f7d1cp-20f);
   const V kLeast = hn::Set(d, -0x1.5d589ep+6f);
@@ -38,8 +38,9 @@ HWY_INLINE V Exp(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
 
-  const V power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
-  return hn::IfThenZeroElse(hn::Lt(x, kLeast), hn::Mul(p, power));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  const V result = hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
+  return hn::IfThenZeroElse(hn::Lt(x, kLeast), result);
 }
 
 }  // namespace regard::kernels::HWY_NAMESPACE

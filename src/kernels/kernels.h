@@ -1,42 +1,97 @@
 // src/kernels/kernels.h - the kernels as data: one table of function pointers per instruction set.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
+#include "regard/dtype.h"
+
 namespace regard::kernels {
 
-/// Rows of a matrix, as a kernel reads them: element (r, c) lies at data[r * row_stride + c *
-/// column_stride].
+/// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c * column_stride of `data`,
+/// whose type is the DType of the kernel that reads it.
 struct Matrix {
-  const float* data;
+  const void* data;
   std::int64_t rows;
   std::int64_t columns;
   std::int64_t row_stride;
   std::int64_t column_stride;
 };
 
-/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md.
+/// Memory that will be read soon: rows of bytes, asked for line by line.
+struct Stream {
+  const char* at = nullptr;
+  const char* row_end = nullptr;
+  std::int64_t rows = 0;  ///< still to come after this one
+  std::int64_t row_bytes = 0;
+  std::int64_t row_stride = 0;  ///< in bytes
+
+  Stream() = default;
+  Stream(const void* data, std::int64_t num_rows, std::int64_t bytes, std::int64_t stride)
+      : at(static_cast<const char*>(data)), row_end(at + bytes), rows(num_rows - 1), row_bytes(bytes), row_stride(stride) {
+    if (stride != bytes) return;
+    row_end = at + bytes * num_rows;
+    rows = 0;
+  }
+
+  void next_line() {
+    constexpr std::int64_t kLine = 64;
+    if (at >= row_end) {
+      if (rows == 0) return;
+      --rows;
+      row_end += row_stride;
+      at = row_end - row_bytes;
+    }
+    __builtin_prefetch(at, 0, 2);
+    at += kLine;
+  }
+};
+
+/// What a kernel asks for while it computes, evenly over its time: hardware drops requests that come in bursts.
+/// Two streams in turns, `pairs` lines of each with every step of a kernel (32 of the depth in a product's register
+/// tile, a vector's worth of rows or columns in packing).
+struct Prefetch {
+  Stream first, second;
+
+  void advance(std::int64_t pairs) {
+    for (; pairs > 0; --pairs) {
+      first.next_line();
+      second.next_line();
+    }
+  }
+};
+struct Meanwhile {
+  Prefetch* prefetch = nullptr;
+  std::int64_t pairs = 0;
+
+  void step() const {
+    if (prefetch != nullptr) prefetch->advance(pairs);
+  }
+};
+
+/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md. A word of a and b is a float, or two bf16
+/// of adjacent k in the place of one (Arithmetic::word).
 struct Product {
-  const float* a;  ///< (rows, depth), rows a_stride apart, columns contiguous
+  const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< panels as packed: [panel][b_depth][panel width]; the first `depth` rows of
-                   ///< each are used
-  std::int64_t b_depth;
+  const float* b;  ///< (depth, panels * panel width) words: rows b_row apart, panels b_panel apart
+  std::int64_t b_row;
+  std::int64_t b_panel;
   std::int64_t panels;
-  std::int64_t depth;
-  float* c;  ///< (rows, panels * panel width), rows c_stride apart
+  std::int64_t depth;  ///< in words
+  float* c;            ///< (rows, panels * panel width), rows c_stride apart
   std::int64_t c_stride;
   float scale;
   bool accumulate;   ///< the chains go on from what c holds, instead of from 0
   bool add = false;  ///< the chains begin at 0 and their results are added to what c holds
+  Meanwhile meanwhile = {};
 };
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.
 struct Softmax {
-  float*
-      scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 16 columns
+  float* scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 32 columns
   std::int64_t stride;
   std::int64_t rows;
   std::int64_t columns;
@@ -52,25 +107,48 @@ struct State {
   float* out;  ///< (rows, out_stride)
 };
 
+inline constexpr std::size_t kDTypes = 3;
+
+/// The kernels whose work depends on what is multiplied: float32, or pairs of bf16. Arrays go by the DType of the
+/// source; null where the arithmetic cannot take it.
+struct Arithmetic {
+  const char* name;   ///< "f32" or "bf16"
+  std::int64_t word;  ///< elements along the depth in one word: 1 or 2
+  std::array<void (*)(const Matrix& source, float* words, std::int64_t stride), kDTypes> load_rows;
+  std::array<void (*)(const Matrix& source, float* packed, Meanwhile meanwhile), kDTypes> pack_columns;
+  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile), kDTypes>
+      pack_rows;
+  void (*product)(const Product& p);
+  void (*softmax)(const Softmax& s);
+  double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent
+                                         ///< multiply-adds in registers
+
+  std::int64_t words(std::int64_t depth) const { return (depth + word - 1) / word; }
+};
+
 /// README.md beside this file is the contract of each kernel. All are noexcept and allocate
 /// nothing.
 struct KernelTable {
   const char* isa;     ///< Highway's name of the target
-  std::int64_t panel;  ///< columns of a packed panel; divides 64
-  void (*pack_columns)(const Matrix& source, float* packed);
-  bool (*pack_rows)(const Matrix& source, std::int64_t packed_depth, float* packed);
-  void (*product)(const Product& p);
+  std::int64_t panel;  ///< columns of a packed panel; divides 32
+  const Arithmetic* f32;
+  const Arithmetic* bf16;  ///< null where the instruction set cannot multiply pairs of bf16
   void (*mask)(float* scores, std::int64_t columns, std::uint64_t bits);
-  void (*softmax)(const Softmax& s);
   void (*merge)(const State& left, const State& right, std::int64_t rows, std::int64_t stride);
-  void (*finish)(const State& state, std::int64_t rows, std::int64_t stride);
-  void (*exp)(const float* x, float* y,
-              std::int64_t n);  ///< for the test of every float; y[i] = exp(x[i]), x <= 0
-  double (*fma_peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds
-                                             ///< of independent FMAs
+  std::array<bool (*)(const Matrix& source), kDTypes> is_finite;
+  std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride), kDTypes>
+      finish;
+  void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
+
+  const Arithmetic& arithmetic(bool pairs) const { return pairs ? *bf16 : *f32; }
 };
 
 /// Tables that this CPU can run, best first; the portable one is last. At least one.
 std::span<const KernelTable* const> supported_tables();
+
+/// The bf16 arithmetic of a target (Highway's bit), or null.
+const Arithmetic* bf16_arithmetic(std::int64_t target);
+
+inline constexpr std::size_t index(DType dtype) { return static_cast<std::size_t>(dtype); }
 
 }  // namespace regard::kernels

@@ -1,4 +1,4 @@
-// src/kernels/kernels_f32.cc - the float32 kernels, compiled once per instruction set.
+// src/kernels/kernels_f32.cc - the kernels, compiled once per instruction set, and the list of their tables.
 // Four tables on x86 and the portable one: more would only be more to build and to test.
 #define HWY_DISABLED_TARGETS (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_ALL_SVE)
 #undef HWY_TARGET_INCLUDE
@@ -16,18 +16,28 @@ HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 
 const KernelTable& Table() {
+  using regard::bf16;
+  using regard::f16;
+  static constexpr Arithmetic arithmetic = {
+      .name = "f32",
+      .word = 1,
+      .load_rows = {LoadRows<Elements<float>>, LoadRows<Elements<bf16>>, LoadRows<Elements<f16>>},
+      .pack_columns = {PackColumns<Elements<float>>, PackColumns<Elements<bf16>>, PackColumns<Elements<f16>>},
+      .pack_rows = {PackRows<float>, PackRows<bf16>, PackRows<f16>},
+      .product = RunProduct<MultiplyAdd>,
+      .softmax = RunSoftmax<FloatWeights>,
+      .peak = Peak<MultiplyAdd, 2>,
+  };
   static constexpr KernelTable table = {
       .isa = nullptr,
       .panel = kPanel,
-      .pack_columns = PackColumns,
-      .pack_rows = PackRows,
-      .product = RunProduct,
+      .f32 = &arithmetic,
+      .bf16 = nullptr,
       .mask = Mask,
-      .softmax = RunSoftmax,
       .merge = Merge,
-      .finish = Finish,
+      .is_finite = {IsFinite<float>, IsFinite<bf16>, IsFinite<f16>},
+      .finish = {Finish<float>, Finish<bf16>, Finish<f16>},
       .exp = ExpArray,
-      .fma_peak = FmaPeak,
   };
   return table;
 }
@@ -54,6 +64,7 @@ std::vector<Target> runnable_targets() {
   const std::int64_t supported = hwy::SupportedTargets() | HWY_STATIC_TARGET;
   const auto add = [&](std::int64_t bit, KernelTable table) {
     table.isa = hwy::TargetName(bit);
+    table.bf16 = bf16_arithmetic(bit);
     if (supported & bit) targets.push_back({bit, table});
   };
   // Best first.

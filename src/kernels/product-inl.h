@@ -10,60 +10,72 @@
 #include <hwy/highway.h>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Floats = hn::ScalableTag<float>;
-using Vector = hn::Vec<Floats>;
-inline constexpr int kLanes = static_cast<int>(HWY_MAX_LANES_D(Floats));
+/// sum + x * y in float32.
+struct MultiplyAdd {
+  static HWY_INLINE Vector Step(Vector x, Vector y, Vector sum) { return hn::MulAdd(x, y, sum); }
+};
 
-// The register tile: kTileRows x kTileVectors accumulators, the vectors of one row of b, one
-// broadcast element of a. 12 x 2 of 32 registers keeps a panel of b at 128 bytes a row: 16 KiB for
-// 128 rows, half of the smallest L1.
-#if HWY_TARGET == HWY_SCALAR
-inline constexpr int kTileRows = 2, kTileVectors = 4;
-#elif HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
-inline constexpr int kTileRows = 12, kTileVectors = 2;
-#elif HWY_ARCH_ARM_A64
-inline constexpr int kTileRows = 6, kTileVectors = 4;
-#else
-inline constexpr int kTileRows = 6, kTileVectors = 2;
-#endif
-inline constexpr int kPanel = kTileVectors * kLanes;
-static_assert(64 % kPanel == 0);
-
-#if HWY_COMPILER_GCC_ACTUAL
-#define REGARD_UNROLL _Pragma("GCC unroll 16")
-#else
-#define REGARD_UNROLL _Pragma("clang loop unroll(full)")
+#if HWY_NATIVE_DOT_BF16
+/// sum + x_odd * y_odd + x_even * y_even, words being pairs of bf16.
+struct PairMultiplyAdd {
+  static HWY_INLINE Vector Step(Vector x, Vector y, Vector sum) {
+    const Floats d;
+    const hn::Repartition<hwy::bfloat16_t, Floats> pairs;
+    Vector unused = hn::Zero(d);
+    return hn::ReorderWidenMulAccumulate(d, hn::BitCast(pairs, x), hn::BitCast(pairs, y), sum, unused);
+  }
+};
 #endif
 
-/// kRows rows of c for one panel of b: one chain of multiply-adds per element, k ascending,
-/// whatever kRows is.
-template <int kRows>
+/// Depth between two steps of Product::meanwhile.
+inline constexpr std::int64_t kStepDepth = 32;
+
+/// How b's rows follow each other: as packed, known to the compiler (the row pointers of a leave it few registers), or
+/// as they lie.
+struct Packed {
+  static HWY_INLINE std::int64_t Row(const Product&) { return kPanel; }
+};
+struct InPlace {
+  static HWY_INLINE std::int64_t Row(const Product& p) { return p.b_row; }
+};
+
+/// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
+/// whatever kRows and kPanels are.
+template <class Arith, class Layout, int kRows, int kPanels>
 void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                  float* HWY_RESTRICT c) {
+  constexpr int kVectors = kPanels * kTileVectors;
   const Floats d;
   const std::int64_t a_stride = p.a_stride, c_stride = p.c_stride, depth = p.depth;
-  Vector sum[kRows][kTileVectors];
+  const std::int64_t b_row = Layout::Row(p), b_panel = p.b_panel;
+  Vector sum[kRows][kVectors];
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
-    for (int v = 0; v < kTileVectors; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       sum[r][v] = p.accumulate ? hn::LoadU(d, c + r * c_stride + v * kLanes) : hn::Zero(d);
     }
   }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    Vector row[kTileVectors];
-    REGARD_UNROLL
-    for (int v = 0; v < kTileVectors; ++v) row[v] = hn::LoadU(d, b + k * kPanel + v * kLanes);
-    REGARD_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const Vector x = hn::Set(d, a[r * a_stride + k]);
+  for (std::int64_t k = 0; k < depth;) {
+    p.meanwhile.step();
+    for (const std::int64_t end = HWY_MIN(k + kStepDepth, depth); k < end; ++k) {
+      Vector row[kVectors];
       REGARD_UNROLL
-      for (int v = 0; v < kTileVectors; ++v) sum[r][v] = hn::MulAdd(x, row[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        row[v] = hn::LoadU(d, b + v / kTileVectors * b_panel + k * b_row + v % kTileVectors * kLanes);
+      }
+      REGARD_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vector x = hn::Set(d, a[r * a_stride + k]);
+        REGARD_UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
+      }
     }
   }
   const Vector scale = hn::Set(d, p.scale);
@@ -71,7 +83,7 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     REGARD_UNROLL
-    for (int v = 0; v < kTileVectors; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       float* to = c + r * c_stride + v * kLanes;
       Vector result = hn::Mul(sum[r][v], scale);
       if (add) result = hn::Add(hn::LoadU(d, to), result);
@@ -80,41 +92,70 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
   }
 }
 
-/// The last rows of a product, fewer than kTileRows.
-template <int kRows>
-void ProductRest(const Product& p, std::int64_t rows, const float* a, const float* b, float* c) {
-  if constexpr (kRows > 0) {
-    if (rows == kRows) return ProductTile<kRows>(p, a, b, c);
-    ProductRest<kRows - 1>(p, rows, a, b, c);
+/// Panels that kRows rows take at once: few rows need more of them, or the chains would wait for their own
+/// latency.
+constexpr int PanelsAtOnce(int rows) {
+  if (kTileRows < 12) return rows == 1 ? 2 : 1;
+  return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
+}
+
+template <class Arith, class Layout, int kRows>
+void ProductRows(const Product& p, const float* a, float* c) {
+  constexpr int kPanels = PanelsAtOnce(kRows);
+  std::int64_t panel = 0;
+  for (; panel + kPanels <= p.panels; panel += kPanels) {
+    ProductTile<Arith, Layout, kRows, kPanels>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+  }
+  if constexpr (kPanels > 1) {
+    for (; panel < p.panels; ++panel) {
+      ProductTile<Arith, Layout, kRows, 1>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+    }
   }
 }
 
+/// `rows` rows, at most kRows.
+template <class Arith, class Layout, int kRows>
+void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) return ProductRows<Arith, Layout, kRows>(p, a, c);
+    ProductUpTo<Arith, Layout, kRows - 1>(p, rows, a, c);
+  }
+}
+
+/// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24 multiply-adds. The
+/// last rows are shared evenly between two tiles.
+template <class Arith>
 void RunProduct(const Product& p) {
-  for (std::int64_t panel = 0; panel < p.panels; ++panel) {
-    const float* b = p.b + panel * p.b_depth * kPanel;
-    float* c = p.c + panel * kPanel;
-    std::int64_t r = 0;
-    for (; r + kTileRows <= p.rows; r += kTileRows) {
-      ProductTile<kTileRows>(p, p.a + r * p.a_stride, b, c + r * p.c_stride);
+  for (std::int64_t r = 0; r < p.rows;) {
+    const std::int64_t left = p.rows - r;
+    const std::int64_t rows = left <= kTileRows ? left : left < 2 * kTileRows ? (left + 1) / 2 : kTileRows;
+    const float* a = p.a + r * p.a_stride;
+    float* c = p.c + r * p.c_stride;
+    if (p.b_row == kPanel) {
+      ProductUpTo<Arith, Packed, kTileRows>(p, rows, a, c);
+    } else {
+      ProductUpTo<Arith, InPlace, kTileRows>(p, rows, a, c);
     }
-    ProductRest<kTileRows - 1>(p, p.rows - r, p.a + r * p.a_stride, b, c + r * p.c_stride);
+    r += rows;
   }
 }
 
 /// Independent multiply-adds in registers, as many as the register tile has: what the machine could
-/// do at best.
-double FmaPeak(std::int64_t repeats) {
+/// do at best. kPerLane: floating point operations of one step in one lane.
+template <class Arith, int kPerLane>
+double Peak(std::int64_t repeats) {
   const Floats d;
   Vector sum[kTileRows][kTileVectors];
   for (auto& row : sum) {
     for (auto& v : row) v = hn::Set(d, 1.0f);
   }
-  Vector x = hn::Set(d, 0.999999f), y = hn::Set(d, 1e-6f);
+  // As a float and as two bf16 about a half.
+  const Vector x = hn::BitCast(d, hn::Set(hn::RebindToUnsigned<Floats>(), 0x3F003F00U)), y = x;
   for (std::int64_t i = 0; i < repeats; ++i) {
     REGARD_UNROLL
     for (int r = 0; r < kTileRows; ++r) {
       REGARD_UNROLL
-      for (int v = 0; v < kTileVectors; ++v) sum[r][v] = hn::MulAdd(sum[r][v], x, y);
+      for (int v = 0; v < kTileVectors; ++v) sum[r][v] = Arith::Step(x, y, sum[r][v]);
     }
   }
   Vector total = hn::Zero(d);
@@ -122,7 +163,7 @@ double FmaPeak(std::int64_t repeats) {
     for (auto& v : row) total = hn::Add(total, v);
   }
   hwy::PreventElision(hn::GetLane(total));
-  return 2.0 * kTileRows * kPanel * static_cast<double>(repeats);
+  return static_cast<double>(kPerLane) * kTileRows * kPanel * static_cast<double>(repeats);
 }
 
 }  // namespace regard::kernels::HWY_NAMESPACE

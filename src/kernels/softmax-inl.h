@@ -12,7 +12,7 @@
 
 #include "kernels/exp-inl.h"
 #include "kernels/kernels.h"
-#include "kernels/product-inl.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
@@ -26,28 +26,66 @@ static_assert(kSumLanes % kLanes == 0);
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// The fixed fold of the virtual lanes: i with i + 8, then + 4, + 2, + 1.
-HWY_INLINE float Fold(const Vector* sum) {
-  const Floats d;
-  HWY_ALIGN float lane[kSumLanes];
-  for (int v = 0; v < kSumVectors; ++v) hn::Store(sum[v], d, lane + v * kLanes);
-  for (int half = kSumLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+template <class D, class V>
+HWY_INLINE float FoldLanes(D d, V sum) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (HWY_MAX_LANES_D(D) > 1) {
+    const hn::Half<D> half;
+    return FoldLanes(half, hn::Add(hn::LowerHalf(half, sum), hn::UpperHalf(half, sum)));
   }
-  return lane[0];
+#endif
+  (void)d;
+  return hn::GetLane(sum);
+}
+
+HWY_INLINE float Fold(Vector sum[kSumVectors]) {
+  for (int count = kSumVectors / 2; count > 0; count /= 2) {
+    for (int v = 0; v < count; ++v) sum[v] = hn::Add(sum[v], sum[v + count]);
+  }
+  return FoldLanes(Floats(), sum[0]);
 }
 
 /// scores[j] = -inf where bit j is 0, for up to 64 columns.
-void Mask(float* scores, std::int64_t columns, std::uint64_t bits) {
+inline void Mask(float* scores, std::int64_t columns, std::uint64_t bits) {
   for (std::int64_t j = 0; j < columns; ++j) {
     scores[j] = (bits >> j) & 1 ? scores[j] : kMinusInfinity;
   }
 }
 
-/// One row: max over all columns, then w_j = exp(s_j - max) in place, and their sum.
+/// Where the weights of kSumLanes columns at a time go: floats stay in place.
+struct FloatWeights {
+  static constexpr std::int64_t kColumns = kSumLanes;
+  static HWY_INLINE void Store(const Vector* weights, float* row, std::int64_t j) {
+    for (int v = 0; v < kSumVectors; ++v) hn::StoreU(weights[v], Floats(), row + j + v * kLanes);
+  }
+};
+
+#if HWY_NATIVE_DOT_BF16
+/// Rounded to bf16 and packed by pairs of columns into the first half of the row, behind what is still to be read.
+struct PairWeights {
+  static constexpr std::int64_t kColumns = 2 * kSumLanes;
+  static HWY_INLINE void Store(const Vector* weights, float* row, std::int64_t j) {
+    static_assert(kSumVectors == 1);
+    const hn::Repartition<hwy::bfloat16_t, Floats> d;
+    const auto pairs = hn::OrderedDemote2To(d, weights[0], weights[1]);
+    hn::StoreU(hn::BitCast(Floats(), pairs), Floats(), row + j / 2);
+  }
+};
+#endif
+
+/// One row: max over all columns, then w_j = exp(s_j - max), and their sum. columns: a multiple of Weights::kColumns.
+template <class Weights>
 HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, float* row_sum) {
+  constexpr int kVectors = static_cast<int>(Weights::kColumns) / kLanes;
   const Floats d;
-  Vector peak = hn::Set(d, kMinusInfinity);
-  for (std::int64_t j = 0; j < columns; j += kLanes) peak = hn::Max(peak, hn::LoadU(d, scores + j));
+  Vector peaks[kVectors];
+  for (int v = 0; v < kVectors; ++v) peaks[v] = hn::Set(d, kMinusInfinity);
+  for (std::int64_t j = 0; j < columns; j += Weights::kColumns) {
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) peaks[v] = hn::Max(peaks[v], hn::LoadU(d, scores + j + v * kLanes));
+  }
+  Vector peak = peaks[0];
+  for (int v = 1; v < kVectors; ++v) peak = hn::Max(peak, peaks[v]);
   // Highway's EMU128 starts its reduction at the lowest finite float, so -inf is asked for first.
   const bool sees_nothing = hn::AllTrue(d, hn::Eq(peak, hn::Set(d, kMinusInfinity)));
   const float max = sees_nothing ? kMinusInfinity : hn::ReduceMax(d, peak);
@@ -55,25 +93,26 @@ HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, 
   const Vector shift = hn::Set(d, sees_nothing ? 0.0f : max);
   Vector sum[kSumVectors];
   for (int v = 0; v < kSumVectors; ++v) sum[v] = hn::Zero(d);
-  for (std::int64_t j = 0; j < columns; j += kSumLanes) {
+  for (std::int64_t j = 0; j < columns; j += Weights::kColumns) {
+    Vector weights[kVectors];
     REGARD_UNROLL
-    for (int v = 0; v < kSumVectors; ++v) {
-      float* at = scores + j + v * kLanes;
-      const Vector weight = Exp(d, hn::Sub(hn::LoadU(d, at), shift));
-      sum[v] = hn::Add(sum[v], weight);
-      hn::StoreU(weight, d, at);
+    for (int v = 0; v < kVectors; ++v) {
+      weights[v] = Exp(d, hn::Sub(hn::LoadU(d, scores + j + v * kLanes), shift));
+      sum[v % kSumVectors] = hn::Add(sum[v % kSumVectors], weights[v]);
     }
+    Weights::Store(weights, scores, j);
   }
   *row_max = max;
   *row_sum = Fold(sum);
 }
 
+template <class Weights>
 void RunSoftmax(const Softmax& s) {
-  const std::int64_t padded = (s.columns + kSumLanes - 1) / kSumLanes * kSumLanes;
+  const std::int64_t padded = (s.columns + Weights::kColumns - 1) / Weights::kColumns * Weights::kColumns;
   for (std::int64_t r = 0; r < s.rows; ++r) {
     float* row = s.scores + r * s.stride;
     for (std::int64_t j = s.columns; j < padded; ++j) row[j] = kMinusInfinity;
-    SoftmaxRow(row, padded, s.max + r, s.sum + r);
+    SoftmaxRow<Weights>(row, padded, s.max + r, s.sum + r);
   }
 }
 
@@ -91,7 +130,7 @@ HWY_INLINE void MergeFactors(Vector left_max, Vector right_max, float* left, flo
 
 /// right <- left merged with right, rows of out `stride` apart. max and sum have room up to the
 /// next multiple of 16 rows.
-void Merge(const State& left, const State& right, std::int64_t rows, std::int64_t stride) {
+inline void Merge(const State& left, const State& right, std::int64_t rows, std::int64_t stride) {
   const Floats d;
   HWY_ALIGN float left_factor[kLanes], right_factor[kLanes];
   for (std::int64_t first = 0; first < rows; first += kLanes) {
@@ -114,20 +153,40 @@ void Merge(const State& left, const State& right, std::int64_t rows, std::int64_
   }
 }
 
-/// out[r] = out[r] / sum[r], 0 where the row saw no key. Adding 0 turns -0 into 0: whether a key of
-/// weight 0 was multiplied or skipped must not show.
-void Finish(const State& state, std::int64_t rows, std::int64_t stride) {
-  const Floats d;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const Vector sum = hn::Set(d, state.max[r] == kMinusInfinity ? 1.0f : state.sum[r]);
-    float* out = state.out + r * stride;
-    for (std::int64_t i = 0; i < stride; i += kLanes) {
-      hn::StoreU(hn::Add(hn::Div(hn::LoadU(d, out + i), sum), hn::Zero(d)), d, out + i);
-    }
-  }
+HWY_INLINE void Put(Vector x, float* to) { hn::StoreU(x, Floats(), to); }
+HWY_INLINE void Put(Vector x, regard::bf16* to) {
+  // By integers: the conversion instruction would flush subnormals.
+  const hn::RebindToUnsigned<Floats> d32;
+  const hn::Rebind<std::uint16_t, Floats> d16;
+  const auto bits = hn::BitCast(d32, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7FFF))));
+  const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(d32, 0x40));
+  const auto is_nan = hn::RebindMask(d32, hn::IsNaN(x));
+  hn::StoreU(hn::TruncateTo(d16, hn::IfThenElse(is_nan, quiet, rounded)), d16, reinterpret_cast<std::uint16_t*>(to));
+}
+HWY_INLINE void Put(Vector x, regard::f16* to) {
+  const hn::Rebind<hwy::float16_t, Floats> d;
+  hn::StoreU(hn::DemoteTo(d, x), d, reinterpret_cast<hwy::float16_t*>(to));
 }
 
-void ExpArray(const float* x, float* y, std::int64_t n) {
+/// to[i] = out[i] / sum, rounded to T. Adding 0 turns -0 into 0: whether a key of weight 0 was multiplied or skipped
+/// must not show.
+template <class T>
+void Finish(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride) {
+  const Floats d;
+  const Vector divisor = hn::Set(d, sum);
+  T* place = static_cast<T*>(to);
+  std::int64_t i = 0;
+  if (to_stride == 1) {
+    for (; i + kLanes <= columns; i += kLanes) {
+      Put(hn::Add(hn::Div(hn::LoadU(d, out + i), divisor), hn::Zero(d)), place + i);
+    }
+  }
+  for (; i < columns; ++i) place[i * to_stride] = T(out[i] / sum + 0.0f);
+}
+
+inline void ExpArray(const float* x, float* y, std::int64_t n) {
   const Floats d;
   for (std::int64_t i = 0; i < n; i += kLanes) {
     const std::size_t count =

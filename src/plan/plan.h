@@ -1,6 +1,9 @@
 // src/plan/plan.h - a checked problem turned into what exec needs.
 #pragma once
 
+#include <atomic>
+#include <memory_resource>
+#include <span>
 #include <string>
 
 #include "exec/attend.h"
@@ -11,14 +14,23 @@ namespace regard {
 
 struct Plan::Impl {
   Impl(const AttentionShape& shape, const AttentionOptions& options);
+  ~Impl();
   Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   TileCounts count_tiles() const;
   std::string explain() const;
+  void run(const exec::Call& call, std::span<std::byte> workspace) const;
 
-  plan::TileMap masks;
-  exec::Setup setup;  // points to masks
-  Executor* executor;
+  Executor& executor;
+  exec::Setup setup;
+  plan::TileMap masks;  // setup points to it
+  std::int64_t workspace_bytes;
+
+ private:
+  std::pmr::memory_resource& memory_;
+  // The plan's own workspace, taken for the length of a run.
+  mutable std::atomic<void*> workspace_{nullptr};
 };
 
 }  // namespace regard

@@ -1,46 +1,85 @@
-// src/plan/tile_map.cc - a mask turned into tiles, a strip of queries and a chunk of keys at a
-// time.
+// src/plan/tile_map.cc - a mask turned into tiles, a strip of rows and a chunk of keys at a time.
 #include "plan/tile_map.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace regard::plan {
+namespace {
 
-/// The exact kind of a tile (at most kTileKeys keys), its bits filled in when it is partial. A mask
-/// may answer kPartial for want of knowing better; here the bits decide.
-TileKind TileMap::look(const TileRange& range, exec::Tile& tile) const noexcept {
-  const TileKind guess = mask_.classify(range);
-  if (guess != TileKind::kPartial) return guess;
-  const std::uint64_t all_keys = low_bits(range.kv_end - range.kv_begin);
-  std::uint64_t any = 0, every = all_keys;
-  for (std::int64_t q = range.q_begin; q < range.q_end; ++q) {
-    const std::uint64_t bits = mask_.row_bits(q, range.kv_begin) & all_keys;
-    tile.bits[static_cast<std::size_t>(q - range.q_begin)] = bits;
-    any |= bits;
-    every &= bits;
-  }
-  if (any == 0) return TileKind::kEmpty;
-  return every == all_keys ? TileKind::kFull : TileKind::kPartial;
+constexpr std::int64_t kWordKeys = 64;
+
+/// What the rows of a strip see of 64 keys, all together.
+struct Seen {
+  std::uint64_t any = 0, every = ~std::uint64_t{0};
+};
+
+void add_tile(exec::ChunkTiles& out, std::int64_t begin, std::int64_t end, TileKind kind) noexcept {
+  out.tile[static_cast<std::size_t>(out.size++)] = {begin, end, kind};
 }
 
-void TileMap::tiles(const TileRange& strip, exec::ChunkTiles& out) const noexcept {
-  out.size = 0;
-  TileRange range{strip.q_begin + q_offset_, strip.q_end + q_offset_, strip.kv_begin, strip.kv_end};
-  const TileKind chunk = mask_.classify(range);
-  if (chunk == TileKind::kEmpty) return;
-  if (chunk == TileKind::kFull) {
-    out.tile[0].kv_begin = strip.kv_begin;
-    out.tile[0].kv_end = strip.kv_end;
-    out.tile[0].kind = TileKind::kFull;
-    out.size = 1;
-    return;
+/// The tiles of a word of keys, their kinds read off the bits; a mask may have said kPartial for want of knowing better.
+void add_tiles(exec::ChunkTiles& out, std::int64_t begin, std::int64_t end, Seen seen) noexcept {
+  for (std::int64_t at = begin; at < end; at += exec::kTileKeys) {
+    const std::int64_t tile_end = std::min(at + exec::kTileKeys, end);
+    const std::uint64_t all = low_bits(tile_end - at);
+    const std::uint64_t any = seen.any >> (at - begin) & all, every = seen.every >> (at - begin) & all;
+    if (any == 0) continue;
+    add_tile(out, at, tile_end, every == all ? TileKind::kFull : TileKind::kPartial);
+    if (out.size == 1) out.visible_begin = at + std::countr_zero(any);
+    out.visible_end = at + 64 - std::countl_zero(any);
   }
-  for (std::int64_t begin = strip.kv_begin; begin < strip.kv_end; begin += exec::kTileKeys) {
-    exec::Tile& tile = out.tile[static_cast<std::size_t>(out.size)];
-    range.kv_begin = tile.kv_begin = begin;
-    range.kv_end = tile.kv_end = std::min(begin + exec::kTileKeys, strip.kv_end);
-    tile.kind = look(range, tile);
-    if (tile.kind != TileKind::kEmpty) ++out.size;
+}
+
+}  // namespace
+
+TileMap::TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t num_heads)
+    : varies_(false), num_heads_(num_heads) {
+  (void)num_sequences;
+  masks_.push_back(mask);
+}
+
+TileKind TileMap::classify(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end) const noexcept {
+  const TileRange range{strip.q_position(strip.begin), strip.q_position(strip.end - 1) + 1, kv_begin, kv_end};
+  const std::int64_t heads = varies_ ? std::min(strip.heads_per_kv_head, strip.count()) : 1;
+  const TileKind kind = mask(strip.sequence, strip.head(strip.begin)).classify(range);
+  for (std::int64_t i = 1; i < heads; ++i) {
+    if (mask(strip.sequence, strip.head(strip.begin + i)).classify(range) != kind) return TileKind::kPartial;
+  }
+  return kind;
+}
+
+void TileMap::fill_bits(const exec::Rows& strip, std::int64_t kv_begin, std::uint64_t* bits) const noexcept {
+  for (std::int64_t row = strip.begin; row < strip.end; ++row) {
+    std::uint64_t& word = bits[row - strip.begin];
+    const bool same_query = row > strip.begin && strip.query(row) == strip.query(row - 1);
+    word = same_query && !varies_
+               ? bits[row - strip.begin - 1]
+               : mask(strip.sequence, strip.head(row)).row_bits(strip.q_position(row), kv_begin);
+  }
+}
+
+void TileMap::tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
+                    exec::ChunkTiles& out) const noexcept {
+  out.size = 0;
+  out.chunk_begin = kv_begin;
+  const TileKind chunk = classify(strip, kv_begin, kv_end);
+  if (chunk == TileKind::kEmpty) return;
+  for (std::int64_t begin = kv_begin; begin < kv_end; begin += kWordKeys) {
+    const std::int64_t end = std::min(begin + kWordKeys, kv_end);
+    const TileKind kind = chunk == TileKind::kFull ? chunk : classify(strip, begin, end);
+    if (kind == TileKind::kEmpty) continue;
+    Seen seen{.any = ~std::uint64_t{0}};
+    if (kind == TileKind::kPartial) {
+      auto& bits = out.bits[static_cast<std::size_t>((begin - kv_begin) / kWordKeys)];
+      fill_bits(strip, begin, bits.data());
+      seen.any = 0;
+      for (std::int64_t r = 0; r < strip.count(); ++r) {
+        seen.any |= bits[static_cast<std::size_t>(r)];
+        seen.every &= bits[static_cast<std::size_t>(r)];
+      }
+    }
+    add_tiles(out, begin, end, seen);
   }
 }
 

@@ -1,5 +1,7 @@
-// src/plan/tile_map.h - a mask turned into tiles, a strip of queries and a chunk of keys at a time.
+// src/plan/tile_map.h - a mask turned into tiles, a strip of rows and a chunk of keys at a time.
 #pragma once
+
+#include <vector>
 
 #include "exec/tiles.h"
 #include "regard/any_mask.h"
@@ -9,15 +11,22 @@ namespace regard::plan {
 /// Never holds more than one chunk's tiles: nothing here grows with q_len * kv_len.
 class TileMap final : public exec::TileSource {
  public:
-  TileMap(AnyMask mask, std::int64_t q_offset) : mask_(std::move(mask)), q_offset_(q_offset) {}
+  /// A mask that varies between sequences or heads is asked once for each.
+  TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t num_heads);
 
-  void tiles(const TileRange& strip, exec::ChunkTiles& out) const noexcept override;
+  void tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
+             exec::ChunkTiles& out) const noexcept override;
 
  private:
-  TileKind look(const TileRange& range, exec::Tile& tile) const noexcept;
+  const AnyMask& mask(std::int64_t sequence, std::int64_t head) const {
+    return masks_[varies_ ? static_cast<std::size_t>(sequence * num_heads_ + head) : 0];
+  }
+  TileKind classify(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end) const noexcept;
+  void fill_bits(const exec::Rows& strip, std::int64_t kv_begin, std::uint64_t* bits) const noexcept;
 
-  AnyMask mask_;
-  std::int64_t q_offset_;
+  bool varies_;
+  std::int64_t num_heads_;
+  std::vector<AnyMask> masks_;  // one, or (sequences, heads)
 };
 
 }  // namespace regard::plan

@@ -45,10 +45,10 @@ TEST(Errors, PlanExtents) {
             "attention: kv_len is -9223372036854775808, expected 0..1099511627776");
   EXPECT_EQ(with(&S::kv_len, INT64_MAX),
             "attention: kv_len is 9223372036854775807, expected 0..1099511627776");
-  EXPECT_EQ(with(&S::head_dim, 0), "attention: head_dim is 0, expected 1..512");
-  EXPECT_EQ(with(&S::head_dim, 513), "attention: head_dim is 513, expected 1..512");
-  EXPECT_EQ(with(&S::value_dim, 0), "attention: value_dim is 0, expected 1..512");
-  EXPECT_EQ(with(&S::value_dim, 513), "attention: value_dim is 513, expected 1..512");
+  EXPECT_EQ(with(&S::head_dim, 0), "attention: head_dim is 0, expected 1..1024");
+  EXPECT_EQ(with(&S::head_dim, 1025), "attention: head_dim is 1025, expected 1..1024");
+  EXPECT_EQ(with(&S::value_dim, 0), "attention: value_dim is 0, expected 1..1024");
+  EXPECT_EQ(with(&S::value_dim, 1025), "attention: value_dim is 1025, expected 1..1024");
   EXPECT_EQ(with(&S::num_kv_heads, 4),
             "attention: num_heads is 6, expected a multiple of num_kv_heads (4)");
   EXPECT_EQ(with(&S::num_kv_heads, 12),

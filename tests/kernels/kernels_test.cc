@@ -43,9 +43,9 @@ std::size_t count(std::int64_t n) { return static_cast<std::size_t>(n); }
 float chain(const KernelTable& k, const kernels::Product& p, std::int64_t r, std::int64_t j,
             float start) {
   float sum = start;
-  const float* panel = p.b + j / k.panel * p.b_depth * k.panel;
+  const float* panel = p.b + j / k.panel * p.b_panel;
   for (std::int64_t i = 0; i < p.depth; ++i) {
-    const float a = p.a[r * p.a_stride + i], b = panel[i * k.panel + j % k.panel];
+    const float a = p.a[r * p.a_stride + i], b = panel[i * p.b_row + j % k.panel];
     const volatile float product = a * b;
     sum = has_fma(k) ? std::fma(a, b, sum) : sum + product;
   }
@@ -73,7 +73,8 @@ TEST(Kernels, ProductIsOneChainPerElement) {
                                .a_stride = a_stride,
                                .rows = rows,
                                .b = b.data(),
-                               .b_depth = b_depth,
+                               .b_row = k->panel,
+                           .b_panel = b_depth * k->panel,
                                .panels = panels,
                                .depth = depth,
                                .c = c.data(),
@@ -81,7 +82,7 @@ TEST(Kernels, ProductIsOneChainPerElement) {
                                .scale = rng.pick({1.0F, 0.125F, -0.3F}),
                                .accumulate = start == 1,
                                .add = start == 2};
-      k->product(p);
+      k->f32->product(p);
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(c.size()); ++i) {
         const std::int64_t r = i / c_stride, j = i % c_stride;
         const float old = before[count(i)];
@@ -106,7 +107,7 @@ struct Strided {
     fill(buffer, rng);
   }
   float at(std::int64_t r, std::int64_t c) const {
-    return r < matrix.rows && c < matrix.columns ? matrix.data[r * row + c * step] : 0.0F;
+    return r < matrix.rows && c < matrix.columns ? buffer.data()[r * row + c * step] : 0.0F;
   }
   std::int64_t step, row;
   GuardedBuffer buffer;
@@ -123,7 +124,7 @@ TEST(Kernels, PackColumnsTransposesIntoPanels) {
                          depth = source.matrix.columns;
       const GuardedBuffer packed(count(panels * depth * k->panel));
       std::fill_n(packed.data(), packed.size(), 7.0F);
-      k->pack_columns(source.matrix, packed.data());
+      k->f32->pack_columns[0](source.matrix, packed.data(), {});
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(packed.size()); ++i) {
         const std::int64_t panel = i / (depth * k->panel), column = i / k->panel % depth;
         ASSERT_TRUE(same(packed.data()[i], source.at(panel * k->panel + i % k->panel, column)))
@@ -133,7 +134,7 @@ TEST(Kernels, PackColumnsTransposesIntoPanels) {
   }
 }
 
-TEST(Kernels, PackRowsCopiesIntoPanelsAndNoticesWhatIsNotFinite) {
+TEST(Kernels, PackRowsCopiesIntoPanelsAndIsFiniteNotices) {
   for (const KernelTable* k : kernels::supported_tables()) {
     for (const std::uint64_t seed : trial_seeds(200)) {
       REGARD_TRIAL(seed);
@@ -149,7 +150,8 @@ TEST(Kernels, PackRowsCopiesIntoPanelsAndNoticesWhatIsNotFinite) {
       const std::int64_t panels = (source.matrix.columns + k->panel - 1) / k->panel;
       const std::int64_t depth = source.matrix.rows + rng.integer(0, 3);
       const GuardedBuffer packed(count(((panels - 1) * depth + source.matrix.rows) * k->panel));
-      EXPECT_EQ(k->pack_rows(source.matrix, depth, packed.data()), !poison) << k->isa;
+      EXPECT_EQ(k->is_finite[0](source.matrix), !poison) << k->isa;
+      k->f32->pack_rows[0](source.matrix, depth, packed.data(), {});
       for (std::int64_t panel = 0; panel < panels; ++panel) {
         for (std::int64_t i = 0; i < source.matrix.rows * k->panel; ++i) {
           const float want = source.at(i / k->panel, panel * k->panel + i % k->panel);
@@ -205,7 +207,7 @@ TEST(Kernels, SoftmaxTakesTheMaximumFirstAndSumsInSixteenLanes) {
       for (float& w : weights) w -= peak;
       k->exp(weights.data(), weights.data(), columns);
 
-      k->softmax({.scores = scores.data(),
+      k->f32->softmax({.scores = scores.data(),
                   .stride = padded,
                   .rows = rows,
                   .columns = columns,
@@ -284,14 +286,17 @@ TEST(Kernels, FinishDividesAndDropsTheSignOfZero) {
     Rng rng(3);
     const std::int64_t rows = 5, stride = 2 * k->panel;
     States states(rows, stride, rng);
-    states.make_empty(2, stride);
     states.out.data()[0] = -0.0F;
     const std::vector<float> before(states.out.data(), states.out.data() + states.out.size());
-    k->finish(states.state(), rows, stride);
-    EXPECT_TRUE(same(states.out.data()[0], 0.0F)) << k->isa;
-    for (std::int64_t i = 1; i < rows * stride; ++i) {
-      const float want = i / stride == 2 ? 0.0F : before[count(i)] / states.sum.data()[i / stride];
-      ASSERT_TRUE(same(states.out.data()[i], want)) << k->isa << " " << i;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t columns = stride - r, step = r % 2 + 1;
+      const float sum = states.sum.data()[r];
+      const GuardedBuffer to(count((columns - 1) * step + 1));
+      k->finish[0](states.out.data() + r * stride, sum, columns, to.data(), step);
+      for (std::int64_t i = 0; i < columns; ++i) {
+        const float out = before[count(r * stride + i)], want = out == 0.0F ? 0.0F : out / sum;
+        ASSERT_TRUE(same(to.data()[i * step], want)) << k->isa << " " << i;
+      }
     }
   }
 }

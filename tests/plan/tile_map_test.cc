@@ -12,19 +12,20 @@
 namespace regard::test {
 namespace {
 
-// Counts by asking allows() for every pair: a strip is kStripRows rows (query * heads of the group
+// Counts by asking allows() for every pair: a strip is kStripRows rows, or all when they are few (query * heads of the group
 // + head), a tile kTileKeys keys.
 TileCounts brute_force(const Problem& p) {
   TileCounts counts;
   const auto& s = p.shape;
   const std::int64_t group = s.num_heads / s.num_kv_heads, rows = s.q_len * group;
+  const std::int64_t strip = rows <= exec::kMostStripRows ? exec::kMostStripRows : exec::kStripRows;
   for (std::int64_t b = 0; b < s.batch; ++b) {
     const std::int64_t kv_len =
         p.kv_lens.empty() ? s.kv_len : p.kv_lens[static_cast<std::size_t>(b)];
-    for (std::int64_t row = 0; row < rows; row += exec::kStripRows) {
+    for (std::int64_t row = 0; row < rows; row += strip) {
       for (std::int64_t kv = 0; kv < kv_len; kv += exec::kTileKeys) {
         bool any = false, every = true;
-        for (std::int64_t r = row; r < std::min(row + exec::kStripRows, rows); ++r) {
+        for (std::int64_t r = row; r < std::min(row + strip, rows); ++r) {
           for (std::int64_t j = kv; j < std::min(kv + exec::kTileKeys, kv_len); ++j) {
             const bool allowed = p.mask.mask.allows(p.q_offset.value_or(0) + r / group, j);
             any |= allowed;
@@ -66,21 +67,31 @@ TEST(TileMap, BitsAreTheMask) {
     Rng rng(seed);
     const NamedMask mask = random_mask(rng, 600, 2);
     const std::int64_t offset = rng.integer(-50, 300);
-    const plan::TileMap map(mask.mask, offset);
-    const std::int64_t q = rng.integer(0, 300), q_end = q + rng.integer(1, exec::kStripRows);
+    const plan::TileMap map(mask.mask, 1, 6);
+    const std::int64_t group = rng.integer(1, 6), row = rng.integer(0, 300);
+    const exec::Rows strip{.sequence = 0,
+                           .kv_head = 0,
+                           .heads_per_kv_head = group,
+                           .begin = row,
+                           .end = row + rng.integer(1, exec::kMostStripRows),
+                           .q_offset = offset};
     const std::int64_t kv = rng.integer(0, 2) * exec::kChunkKeys;
     const std::int64_t kv_end = kv + rng.integer(1, exec::kChunkKeys);
     exec::ChunkTiles tiles;
-    map.tiles({q, q_end, kv, kv_end}, tiles);
+    map.tiles(strip, kv, kv_end, tiles);
     std::int64_t at = kv;
     for (const exec::Tile& tile : tiles) {
       ASSERT_GE(tile.kv_begin, at);
       at = tile.kv_end;
-      for (std::int64_t i = q; i < q_end; ++i) {
+      for (std::int64_t r = 0; r < strip.count(); ++r) {
         for (std::int64_t j = tile.kv_begin; j < tile.kv_end; ++j) {
           const bool bit = tile.kind == TileKind::kFull ||
-                           (tile.bits[static_cast<std::size_t>(i - q)] >> (j - tile.kv_begin) & 1);
-          ASSERT_EQ(bit, mask.mask.allows(i + offset, j)) << mask.name;
+                           (tiles.row_bits(tile, r) >> (j - tile.kv_begin) & 1);
+          ASSERT_EQ(bit, mask.mask.allows((row + r) / group + offset, j)) << mask.name;
+          if (bit) {
+            ASSERT_GE(j, tiles.visible_begin);
+            ASSERT_LT(j, tiles.visible_end);
+          }
         }
       }
     }
