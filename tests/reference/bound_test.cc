@@ -96,5 +96,33 @@ TEST(Bound, PromisesNothingWhereFloat32Overflows) {
   EXPECT_TRUE(std::isinf(run_reference(p).lse_bound[0]) || run_reference(p).lse_bound[0] > 1e20);
 }
 
+// Subnormal bf16 numbers, which native dots flush: the bound has room for what is lost.
+TEST(Bound, HoldsWhereBf16DotsFlush) {
+  for (const float size : {1e-38F, 1e-39F}) {
+    Rng rng(5);
+    AttentionShape shape{1, 2, 1, 4, 300, 16, 8};
+    shape.query_dtype = shape.key_dtype = shape.value_dtype = DType::kBf16;
+    Problem p = make_problem(rng, shape);
+    p.query.for_each([&](float& x) { x *= size; });
+    p.key.for_each([](float& x) { x *= 1e37F; });
+    p.value.for_each([&](float& x) { x *= size; });
+    const Result result = simulate({.bf16_dots = true}, p);
+    const ReferenceResult reference = run_reference(p, Bf16Dots::kModelled);
+    EXPECT_TRUE(within_bound(result, reference));
+    EXPECT_EQ(compare(result, reference).unbounded, 0);
+    EXPECT_FALSE(within_bound(result, run_reference(p)));  // not float32 arithmetic
+  }
+}
+
+// A sink that outweighs all keys, and one that counts for nothing.
+TEST(Bound, HoldsForSinksOfAnySize) {
+  for (const float sink : {-100.0F, 0.0F, 80.0F, 120.0F}) {
+    Rng rng(6);
+    Problem p = make_problem(rng, {1, 1, 1, 5, 700, 16, 8});
+    p.sinks = {sink};
+    EXPECT_TRUE(within_bound(simulate({.exp_ulps = 2}, p), run_reference(p)));
+  }
+}
+
 }  // namespace
 }  // namespace regard::test
