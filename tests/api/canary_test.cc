@@ -21,11 +21,12 @@ struct Storage {
   const char* name;
   DType input, out;
   Bf16Dots dots;
+  int trials;
 };
-constexpr Storage kStorages[] = {{"F32", DType::kF32, DType::kF32, Bf16Dots::kNo},
-                                 {"F16", DType::kF16, DType::kF16, Bf16Dots::kNo},
-                                 {"Bf16Widened", DType::kBf16, DType::kBf16, Bf16Dots::kNo},
-                                 {"Bf16Dots", DType::kBf16, DType::kBf16, Bf16Dots::kModelled}};
+constexpr Storage kStorages[] = {{"F32", DType::kF32, DType::kF32, Bf16Dots::kNo, kTrials},
+                                 {"F16", DType::kF16, DType::kF16, Bf16Dots::kNo, 10},
+                                 {"Bf16Widened", DType::kBf16, DType::kBf16, Bf16Dots::kNo, 10},
+                                 {"Bf16Dots", DType::kBf16, DType::kBf16, Bf16Dots::kModelled, 10}};
 
 // Four causal rows near the end, whose own positions are before the last key.
 Problem canary_problem(std::uint64_t seed, Fault fault, const Storage& storage = kStorages[0]) {
@@ -43,7 +44,7 @@ Problem canary_problem(std::uint64_t seed, Fault fault, const Storage& storage =
 struct Canary {
   Fault fault;
   const char* name;
-  int least_caught;  // of kTrials
+  int least_caught;  // percent of the trials
 };
 
 class SimulatedCanary : public testing::TestWithParam<std::tuple<Storage, Canary>> {};
@@ -53,7 +54,7 @@ TEST_P(SimulatedCanary, BreaksTheBound) {
   const bool bf16_dots = storage.dots != Bf16Dots::kNo;
   if (bf16_dots && canary.fault == Fault::kWeightsBf16) return;  // what they do by contract
   int caught = 0;
-  for (std::uint64_t seed = 1; seed <= kTrials; ++seed) {
+  for (std::uint64_t seed = 1; seed <= static_cast<std::uint64_t>(storage.trials); ++seed) {
     const Problem p = canary_problem(seed, canary.fault, storage);
     const ReferenceResult reference = run_reference(p, storage.dots);
     const SimulatedEngine right{.bf16_dots = bf16_dots, .seed = seed};
@@ -61,7 +62,7 @@ TEST_P(SimulatedCanary, BreaksTheBound) {
     EXPECT_EQ(compare(simulate(right, p), reference).violations, 0);
     caught += compare(simulate(wrong, p), reference).violations > 0;
   }
-  EXPECT_GE(caught, canary.least_caught);
+  EXPECT_GE(100 * caught, canary.least_caught * storage.trials);
 }
 
 // Every trial must be caught, but where the fault is one product of 64 in one score of 1018: it is
@@ -70,21 +71,21 @@ INSTANTIATE_TEST_SUITE_P(
     Faults, SimulatedCanary,
     testing::Combine(
         testing::ValuesIn(kStorages),
-        testing::Values(Canary{Fault::kDropKey, "OneKeyDropped", kTrials},
-                        Canary{Fault::kSkipTail, "TailOf16Skipped", kTrials},
-                        Canary{Fault::kSwapValues, "ValueRowsSwapped", kTrials},
-                        Canary{Fault::kZeroKeyRow, "KeyRowReadAsZeros", kTrials},
-                        Canary{Fault::kShortDot, "LastDimensionOfOneScoreSkipped", kTrials * 3 / 5},
-                        Canary{Fault::kWeightsBf16, "WeightsRoundedToBf16", kTrials},
-                        Canary{Fault::kExpOff, "ExpOffByTwoToMinus12", kTrials},
-                        Canary{Fault::kQueryBf16, "ScaledQueryRoundedToBf16", kTrials},
-                        Canary{Fault::kExtraKey, "CausalOneKeyTooMany", kTrials},
-                        Canary{Fault::kMissingKey, "CausalOneKeyTooFew", kTrials},
-                        Canary{Fault::kNoRescale, "MergeWithoutRescale", kTrials},
-                        Canary{Fault::kLostLane, "SumLaneLost", kTrials},
-                        Canary{Fault::kLseBase2, "LseInBase2", kTrials},
-                        Canary{Fault::kSinkTwice, "SinkEntersTwice", kTrials},
-                        Canary{Fault::kModsSwapped, "ScoreModifiersSwapped", kTrials})),
+        testing::Values(Canary{Fault::kDropKey, "OneKeyDropped", 100},
+                        Canary{Fault::kSkipTail, "TailOf16Skipped", 100},
+                        Canary{Fault::kSwapValues, "ValueRowsSwapped", 100},
+                        Canary{Fault::kZeroKeyRow, "KeyRowReadAsZeros", 100},
+                        Canary{Fault::kShortDot, "LastDimensionOfOneScoreSkipped", 60},
+                        Canary{Fault::kWeightsBf16, "WeightsRoundedToBf16", 100},
+                        Canary{Fault::kExpOff, "ExpOffByTwoToMinus12", 100},
+                        Canary{Fault::kQueryBf16, "ScaledQueryRoundedToBf16", 100},
+                        Canary{Fault::kExtraKey, "CausalOneKeyTooMany", 100},
+                        Canary{Fault::kMissingKey, "CausalOneKeyTooFew", 100},
+                        Canary{Fault::kNoRescale, "MergeWithoutRescale", 100},
+                        Canary{Fault::kLostLane, "SumLaneLost", 100},
+                        Canary{Fault::kLseBase2, "LseInBase2", 100},
+                        Canary{Fault::kSinkTwice, "SinkEntersTwice", 100},
+                        Canary{Fault::kModsSwapped, "ScoreModifiersSwapped", 100})),
     [](const auto& canary) {
       return std::string(std::get<0>(canary.param).name) + std::get<1>(canary.param).name;
     });

@@ -30,12 +30,20 @@ struct Sequence {
   std::int64_t index, batch, q_begin, q_end, kv_begin, kv_len, q_offset;
 };
 
+// The tensors widened to float32, row-major.
+struct Inputs {
+  explicit Inputs(const Problem& p)
+      : query(p.query.values()), key(p.key.values()), value(p.value.values()) {}
+  std::vector<float> query, key, value;
+};
+
 class RowSimulator {
  public:
-  RowSimulator(const SimulatedEngine& engine, const Problem& problem, const Sequence& sequence,
-               std::int64_t h, std::int64_t i)
+  RowSimulator(const SimulatedEngine& engine, const Problem& problem, const Inputs& inputs,
+               const Sequence& sequence, std::int64_t h, std::int64_t i)
       : engine_(engine),
         problem_(problem),
+        inputs_(inputs),
         math_{engine.fma, engine.exp_ulps, Rng(engine.seed)},
         sequence_(sequence),
         h_(h),
@@ -77,7 +85,6 @@ class RowSimulator {
  private:
   std::int64_t dim() const { return problem_.shape.head_dim; }
   std::int64_t kv_len() const { return sequence_.kv_len; }
-  std::int64_t kv_head() const { return h_ / group_; }
   State nothing() const {
     State state;
     state.out.assign(static_cast<std::size_t>(problem_.shape.value_dim), 0);
@@ -105,22 +112,32 @@ class RowSimulator {
     }
   }
 
+  // Rows of the tensors.
+  const float* query_row() const {
+    const auto& s = problem_.shape;
+    return &inputs_.query[static_cast<std::size_t>(
+        ((sequence_.batch * s.num_heads + h_) * s.q_len + i_) * dim())];
+  }
+  const float* kv_row(const std::vector<float>& tensor, std::int64_t j, std::int64_t width) const {
+    const auto& s = problem_.shape;
+    const std::int64_t head = sequence_.batch * s.num_kv_heads + h_ / group_;
+    return &tensor[static_cast<std::size_t>((head * s.kv_len + sequence_.kv_begin + j) * width)];
+  }
+
   float dot(std::int64_t j, std::int64_t last) const {
     const bool scaled = engine_.fault == Fault::kQueryBf16;
-    const auto query = [&](std::int64_t d) {
-      const float q = d < last ? problem_.query.get(sequence_.batch, h_, i_, d) : 0.0F;
-      return scaled ? round_to_bf16(scale_ * q) : q;
-    };
-    const auto key = [&](std::int64_t d) {
-      const std::int64_t at = sequence_.kv_begin + j;
-      return d < last ? problem_.key.get(sequence_.batch, kv_head(), at, d) : 0.0F;
+    const float* const query = query_row();
+    const float* const key = kv_row(inputs_.key, j, dim());
+    const auto q = [&](std::int64_t d) {
+      if (d >= last) return 0.0F;
+      return scaled ? round_to_bf16(scale_ * query[d]) : query[d];
     };
     float sum = 0;
     for (std::int64_t d = 0; d < last && engine_.bf16_dots; d += 2) {
-      sum = dot_pair(sum, query(d), key(d), query(d + 1), key(d + 1));
+      sum = dot_pair(sum, q(d), key[d], q(d + 1), d + 1 < last ? key[d + 1] : 0.0F);
     }
     for (std::int64_t d = 0; d < last && !engine_.bf16_dots; ++d) {
-      sum = math_.multiply_add(query(d), key(d), sum);
+      sum = math_.multiply_add(q(d), key[d], sum);
     }
     return scaled ? sum : scale_ * sum;
   }
@@ -135,12 +152,12 @@ class RowSimulator {
                     dot(j, shorter ? dim() - 1 : dim()), math_);
   }
 
-  float value(std::int64_t j, std::int64_t e) const {
+  const float* value(std::int64_t j) const {
     if (engine_.fault == Fault::kSwapValues) {
       const std::int64_t other = (victim_ + 1) % kv_len();
       j = j == victim_ ? other : j == other ? victim_ : j;
     }
-    return problem_.value.get(sequence_.batch, kv_head(), sequence_.kv_begin + j, e);
+    return kv_row(inputs_.value, j, problem_.shape.value_dim);
   }
 
   // Weights of the chunk's keys in place of scores, and their sum.
@@ -157,21 +174,23 @@ class RowSimulator {
     state.sum = lanes[0];
   }
 
-  // One element of weights x values. A key of weight 0 is skipped.
-  float weighted(const std::vector<float>& weights, std::int64_t begin, std::int64_t e) const {
-    const auto at = [&](std::size_t n) {
+  // out = weights x values, pairs of keys together or one by one. A key of weight 0 is skipped.
+  void accumulate(const std::vector<float>& weights, std::int64_t begin, State& state) const {
+    const std::size_t step = engine_.bf16_dots ? 2 : 1;
+    const std::vector<float> zeros(state.out.size());
+    const auto row = [&](std::size_t n) {
       const bool counts = n < weights.size() && weights[n] != 0;
-      return counts ? value(begin + static_cast<std::int64_t>(n), e) : 0.0F;
+      return counts ? value(begin + static_cast<std::int64_t>(n)) : zeros.data();
     };
-    float sum = 0;
-    for (std::size_t n = 0; n < weights.size() && engine_.bf16_dots; n += 2) {
-      const float second = n + 1 < weights.size() ? weights[n + 1] : 0.0F;
-      sum = dot_pair(sum, weights[n], at(n), second, at(n + 1));
+    for (std::size_t n = 0; n < weights.size(); n += step) {
+      const float first = weights[n], second = n + 1 < weights.size() ? weights[n + 1] : 0.0F;
+      const float *const a = row(n), *const b = row(n + 1);
+      for (std::size_t e = 0; e < state.out.size(); ++e) {
+        float& sum = state.out[e];
+        sum = engine_.bf16_dots ? dot_pair(sum, first, a[e], second, b[e])
+                                : math_.multiply_add(first, a[e], sum);
+      }
     }
-    for (std::size_t n = 0; n < weights.size() && !engine_.bf16_dots; ++n) {
-      if (weights[n] != 0) sum = math_.multiply_add(weights[n], at(n), sum);
-    }
-    return sum;
   }
 
   State chunk(std::int64_t begin) {
@@ -188,9 +207,7 @@ class RowSimulator {
     if (engine_.bf16_dots || engine_.fault == Fault::kWeightsBf16) {
       for (float& w : scores) w = round_to_bf16(w);
     }
-    for (std::size_t e = 0; e < state.out.size(); ++e) {
-      state.out[e] = weighted(scores, begin, static_cast<std::int64_t>(e));
-    }
+    accumulate(scores, begin, state);
     return state;
   }
 
@@ -222,6 +239,7 @@ class RowSimulator {
 
   const SimulatedEngine& engine_;
   const Problem& problem_;
+  const Inputs& inputs_;
   SimulatedArithmetic math_;
   const Sequence& sequence_;
   std::int64_t h_, i_, group_, position_;
@@ -254,10 +272,11 @@ std::vector<Sequence> sequences_of(const Problem& p) {
 
 Result simulate(const SimulatedEngine& engine, const Problem& problem) {
   Result result = make_result(problem);
+  const Inputs inputs(problem);
   for (const Sequence& s : sequences_of(problem)) {
     for (std::int64_t h = 0; h < problem.shape.num_heads; ++h) {
       for (std::int64_t i = s.q_begin; i < s.q_end; ++i) {
-        RowSimulator(engine, problem, s, h, i).run(result);
+        RowSimulator(engine, problem, inputs, s, h, i).run(result);
       }
     }
   }
