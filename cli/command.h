@@ -25,6 +25,7 @@ struct Verb {
   void (*run)(std::span<const char* const> arguments);
 };
 std::span<const Verb> verbs();
+void bench(std::span<const char* const> arguments);   // cli/bench.cc
 void look(std::span<const char* const> arguments);    // cli/look.cc
 void models(std::span<const char* const> arguments);  // cli/models.cc
 

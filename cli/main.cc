@@ -24,6 +24,7 @@ Examples:
   regard models get minilm
   regard look "I sat on the bank of the river and watched the water."
   regard look --help
+  regard bench --quick
 
 Exit status: 0 done, 1 it could not be done, 2 the command line is wrong.
 Weights say where a model looked. They are not an explanation of what it does.
@@ -54,7 +55,7 @@ std::string version() {
 
 void run(std::span<const char* const> arguments) {
   const std::string_view first = arguments.empty() ? "" : arguments[0];
-  if (first.empty()) throw UsageError("which verb? look or models; see regard --help");
+  if (first.empty()) throw UsageError("which verb? look, models or bench; see regard --help");
   if (first == "--help" || first == "-h" || first == "help") return print(help());
   if (first == "--version" || first == "-V") return print(version());
   std::vector<std::string> names{"--help", "--version"};
@@ -77,7 +78,8 @@ int fail(std::string_view what, int status) {
 std::span<const Verb> verbs() {
   static const std::vector<Verb> all{
       {"look", "Show what every word of a text attends to: as text, JSON or a page", &look},
-      {"models", "List the models that look can use, or get one", &models}};
+      {"models", "List the models that look can use, or get one", &models},
+      {"bench", "Measure the engine against this machine's own limits", &bench}};
   return all;
 }
 

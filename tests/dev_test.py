@@ -169,6 +169,13 @@ def test_run_keeps_stdout_and_place(toy, place):
     assert (again.stdout, again.stderr) == ("look A text\n", "") and again.seconds < 2
 
 
+def test_bench_is_a_verb_of_the_command(toy):
+    need_toy_tools()
+    stand_in_venv(toy)
+    result = dev(toy, "bench", "--list", "--case", "rows.*")
+    assert (result.returncode, result.stdout) == (0, "bench --list --case rows.*\n"), result.stderr
+
+
 @pytest.mark.parametrize("arguments, fetches", [
     (["look", "--model", "minilm", "x"], True), (["look", "--model=minilm", "x"], True), (["look", "--model", "y", "x"], False),
     (["look", "--help"], False), (["models"], False), ([], False),

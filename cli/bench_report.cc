@@ -1,0 +1,108 @@
+// cli/bench_report.cc - what regard bench found, for people and for programs.
+#include "cli/bench_report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/unicode.h"
+#include "regard/executor.h"
+#include "regard/isa.h"
+
+namespace regard::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using bench::Row;
+
+constexpr int kValueEnd = 49, kLimitEnd = 57, kRatioEnd = 64, kBarEnd = 71;  // columns of the table
+
+std::string number(double x, int decimals) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", decimals, x);
+  return text;
+}
+
+/// Three digits that mean something, whatever the size.
+std::string number(double x) { return number(x, x >= 100 ? 0 : x >= 10 ? 1 : 2); }
+
+std::string machine_line(const bench::Machine& machine) {
+  std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
+                     std::to_string(default_num_threads()) + " threads; one core: " +
+                     number(machine.median_fma() * bench::kGiga) + " GFLOP/s fp32";
+  if (const auto dot = machine.median_dot()) {
+    line += ", " + number(*dot * bench::kGiga) + " bf16";
+  }
+  return line + ", reads " + number(machine.median_read() * bench::kGiga) + " GB/s\n";
+}
+
+std::string row_line(const Row& row, const Terminal& terminal) {
+  const bool surpassed = row.met() && row.bar.surpassed(row.ratio());
+  Line line(terminal);
+  line.add("  " + row.name).add_right(number(row.value), kValueEnd);
+  line.add_right(number(row.limit), kLimitEnd);
+  line.add_right(number(row.ratio(), 2), kRatioEnd, Style::kBold);
+  line.add_right(number(row.bar.bar, 2), kBarEnd);
+  line.add(surpassed ? "  beyond" : row.met() ? "  met" : "  missed",
+           row.met() ? Style::kPlain : Style::kBar);
+  return line.str() + (row.note.empty() ? "" : "    (" + row.note + ")\n");
+}
+
+}  // namespace
+
+std::string bench_value(const Row& row) {
+  return number(row.value) + " of " + number(row.limit) + " " + row.unit + ", " +
+         number(row.ratio(), 2);
+}
+
+std::string bench_text(const BenchReport& report, const bench::Machine& machine,
+                       const Terminal& terminal) {
+  std::string text = machine_line(machine);
+  Line head(terminal);
+  head.add_right("value", kValueEnd).add_right("limit", kLimitEnd).add_right("ratio", kRatioEnd);
+  text += head.add_right("bar", kBarEnd).str();
+  std::string work;
+  for (const bench::Bar& bar : bench::bars()) {
+    if (bar.work == work) continue;
+    work = bar.work;
+    std::string lines, unit;
+    for (const Row& row : report.rows) {
+      if (row.bar.work != work) continue;
+      lines += row_line(row, terminal);
+      unit = row.unit;
+    }
+    if (!lines.empty()) text += work + " (" + unit + ")\n" + lines;
+  }
+  for (const auto& [name, reason] : report.left_out) {
+    text += "left out: " + name + ": " + printable(reason) + "\n";
+  }
+  const auto met = std::ranges::count_if(report.rows, &Row::met);
+  return text + std::to_string(met) + " of " + std::to_string(report.rows.size()) +
+         " bars are met\n";
+}
+
+std::string bench_json(const BenchReport& report, const bench::Machine& machine) {
+  Json rows = Json::array();
+  for (const Row& row : report.rows) {
+    rows.push_back({{"case", row.name},
+                    {"value", row.value},
+                    {"unit", row.unit},
+                    {"limit", row.limit},
+                    {"ratio", row.ratio()},
+                    {"bar", row.bar.bar},
+                    {"met", row.met()}});
+  }
+  const auto dot = machine.median_dot();
+  const Json json{{"schema", "regard.bench/1"},
+                  {"machine",
+                   {{"cpu", bench::cpu_name()},
+                    {"isa", active_isa()},
+                    {"threads", default_num_threads()},
+                    {"fma_fp32_gflops", machine.median_fma() * bench::kGiga},
+                    {"dot_bf16_gflops", dot ? Json(*dot * bench::kGiga) : Json(nullptr)},
+                    {"read_gbs", machine.median_read() * bench::kGiga}}},
+                  {"rows", rows}};
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace regard::cli
