@@ -15,27 +15,34 @@
 namespace regard::test {
 namespace {
 
-// Runs the problem on every kernel table. The reference is computed once: it is the slow part.
+// Runs the problem on every kernel table.
 void expect_within_bound_everywhere(const Problem& problem) {
-  const ReferenceResult reference = run_reference(problem);
+  Reference reference(problem);
   REGARD_FOR_EACH_ISA(isa) {
-    EXPECT_TRUE(within_bound(run_attention(problem), reference)) << problem.describe();
+    EXPECT_TRUE(within_bound(run_attention(problem), reference.get())) << problem.describe();
   }
 }
 
-TEST(Attention, RandomProblems) {
-  for (const std::uint64_t seed : trial_seeds(1500)) {
+void expect_random_problems_within_bound(int trials, const Features& features) {
+  for (const std::uint64_t seed : trial_seeds(trials)) {
     REGARD_TRIAL(seed);
     Rng rng(seed);
-    const Problem problem = random_problem(rng, 300'000);
-    const ReferenceResult reference = run_reference(problem);
+    const Problem problem = random_problem(rng, 300'000, features);
+    Reference reference(problem);
     REGARD_FOR_EACH_ISA(isa) {
       const Result result = run_attention(problem);
-      EXPECT_TRUE(within_bound(result, reference)) << problem.describe();
-      EXPECT_EQ(compare(result, reference).unbounded, 0) << problem.describe();
+      EXPECT_TRUE(within_bound(result, reference.get())) << problem.describe();
+      EXPECT_EQ(compare(result, reference.get()).unbounded, 0) << problem.describe();
     }
     if (testing::Test::HasFailure()) return;
   }
+}
+
+TEST(Attention, RandomProblems) { expect_random_problems_within_bound(1000, {}); }
+
+TEST(Attention, RandomProblemsOfEveryFeature) {
+  expect_random_problems_within_bound(
+      1000, {.dtypes = true, .sinks = true, .packed = true, .per_sequence = true});
 }
 
 TEST(Attention, EveryHeadDim) {

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <sstream>
 
+#include "kernels/kernels.h"
 #include "regard/attention.h"
+#include "regard/isa.h"
 
 namespace regard::test {
 namespace {
@@ -199,9 +201,34 @@ Result run_attention(const Problem& problem, const AttentionOptions& options) {
   return result;
 }
 
+namespace {
+
+// What the active kernel table does with the problem.
+Bf16Dots bf16_dots_of(const Problem& problem) {
+  const std::string isa = active_isa();
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    if (table->isa == isa && table->bf16 != nullptr && problem.all_bf16()) {
+      return Bf16Dots::kModelled;
+    }
+  }
+  return Bf16Dots::kNo;
+}
+
+}  // namespace
+
 ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots) {
   return reference_attention(problem.query, problem.key, problem.value, problem.options(),
                              {.out_dtype = problem.shape.out_dtype, .bf16_dots = bf16_dots});
+}
+
+ReferenceResult run_reference(const Problem& problem) {
+  return run_reference(problem, bf16_dots_of(problem));
+}
+
+const ReferenceResult& Reference::get() {
+  const Bf16Dots dots = bf16_dots_of(problem_);
+  if (!results_.contains(dots)) results_[dots] = run_reference(problem_, dots);
+  return results_[dots];
 }
 
 }  // namespace regard::test

@@ -1,6 +1,7 @@
 // tests/support/problem.h - random attention problems in guarded memory.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,7 +37,7 @@ struct Problem {
             .score_mods = score_mods.mods,
             .sinks = sinks};
   }
-  /// Query, key and value are bf16: tables with native dots then round weights to bf16.
+  /// Query, key and value are bf16: a table with bf16 dots uses them.
   bool all_bf16() const;
   std::string describe() const;
 };
@@ -90,7 +91,20 @@ inline Result run_attention(const Problem& problem) {
 /// Memory for the problem's result.
 Result make_result(const Problem& problem);
 
-/// With the bound of the problem's out type.
-ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots = Bf16Dots::kNo);
+/// With the bound of the problem's out type. Without bf16_dots: kModelled when the active kernel table
+/// has them and the problem is one that uses them, else kNo.
+ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots);
+ReferenceResult run_reference(const Problem& problem);
+
+/// The reference on whichever kernel table is active, computed when first asked for.
+class Reference {
+ public:
+  explicit Reference(const Problem& problem) : problem_(problem) {}
+  const ReferenceResult& get();
+
+ private:
+  const Problem& problem_;
+  std::map<Bf16Dots, ReferenceResult> results_;
+};
 
 }  // namespace regard::test
