@@ -78,7 +78,8 @@ TEST(Attention, EveryValueDim) {
 }
 
 TEST(Attention, LargestDims) {
-  for (const auto& [head_dim, value_dim] : {std::pair{1024, 1024}, {1024, 1}, {1, 1024}, {1023, 513}}) {
+  for (const auto& [head_dim, value_dim] :
+       {std::pair{1024, 1024}, {1024, 1}, {1, 1024}, {1023, 513}}) {
     for (const DType dtype : kDTypes) {
       Rng rng(7);
       const AttentionShape shape{1, 2, 2, 9, 290, head_dim, value_dim};
@@ -91,7 +92,8 @@ TEST(Attention, LargestDims) {
 // between would be within one of the two bounds and beyond the other.
 TEST(Attention, Bf16DotsAreWhatTheReferenceModels) {
   Rng rng(3);
-  const Problem p = make_problem(rng, {1, 2, 1, 6, 700, 64, 64, DType::kBf16, DType::kBf16, DType::kBf16});
+  const Problem p =
+      make_problem(rng, {1, 2, 1, 6, 700, 64, 64, DType::kBf16, DType::kBf16, DType::kBf16});
   REGARD_FOR_EACH_ISA(isa) {
     const Result result = run_attention(p);
     const bool dots = !within_bound(result, run_reference(p, Bf16Dots::kNo));

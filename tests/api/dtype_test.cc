@@ -54,8 +54,7 @@ void expect_rounds_between(const Format& format, std::uint32_t low) {
   const double below = format.value(low);
   const std::uint32_t largest = (((1U << format.exponent) - 1U) << format.significand) - 1U;
   const double above =
-      low < largest ? format.value(low + 1)
-                    : below + (below - format.value(low - 1));
+      low < largest ? format.value(low + 1) : below + (below - format.value(low - 1));
   const double tie = below + (above - below) / 2;
   const float middle = static_cast<float>(tie);
   ASSERT_EQ(static_cast<double>(middle), tie);

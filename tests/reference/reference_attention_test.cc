@@ -138,8 +138,9 @@ TEST(Reference, RefusesBf16DotsOfOtherTypes) {
     reference_attention(view, view, view, {}, {.bf16_dots = Bf16Dots::kModelled});
     ADD_FAILURE() << "nothing thrown";
   } catch (const std::invalid_argument& e) {
-    EXPECT_STREQ(e.what(),
-                 "reference_attention: bf16_dots is given for a tensor of f32, expected all of bf16");
+    EXPECT_STREQ(
+        e.what(),
+        "reference_attention: bf16_dots is given for a tensor of f32, expected all of bf16");
   }
 }
 

@@ -50,7 +50,8 @@ TEST(ScoreMods, BiasIsBroadcastAndMasks) {
   const float inf = std::numeric_limits<float>::infinity();
   const std::vector<f16> bias{f16(0.5F), f16(-inf), f16(0.0F)};
   const InputView<4> row(bias.data(), {1, 1, 1, 3});
-  const ReferenceResult r = attend(2, {0, 0, 0}, {1, std::nanf(""), 3}, {.score_mods = {Bias{row}}});
+  const ReferenceResult r =
+      attend(2, {0, 0, 0}, {1, std::nanf(""), 3}, {.score_mods = {Bias{row}}});
   const double w = std::exp(0.5);
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_NEAR(r.out[i], (w + 3) / (w + 1), 1e-14);
@@ -69,9 +70,9 @@ TEST(ScoreMods, BiasOfEveryAxisIsReadWhereItLies) {
   std::vector<float> bias(2 * 2 * 2 * 3), query(2 * 2 * 2, 0.0F), key(2 * 2 * 3, 0.0F);
   for (std::size_t n = 0; n < bias.size(); ++n) bias[n] = static_cast<float>(n);
   const AttentionOptions options{.q_offset = 0, .score_mods = {Bias{{bias.data(), {2, 2, 2, 3}}}}};
-  const ReferenceResult r = reference_attention({query.data(), {2, 2, 2, 1}},
-                                                {key.data(), {2, 2, 3, 1}},
-                                                {key.data(), {2, 2, 3, 1}}, options);
+  const ReferenceResult r =
+      reference_attention({query.data(), {2, 2, 2, 1}}, {key.data(), {2, 2, 3, 1}},
+                          {key.data(), {2, 2, 3, 1}}, options);
   const double tail = std::log(1 + std::exp(-1) + std::exp(-2));
   for (std::size_t row = 0; row < 8; ++row) {
     EXPECT_NEAR(r.lse[row], static_cast<double>(3 * row + 2) + tail, 1e-13);
@@ -85,9 +86,11 @@ TEST(ScoreMods, UserModKnowsWhereItIs) {
     t(0, 0) *= 2;
   }};
   std::vector<float> query(3, 1.0F), key{0.75F, -1}, value{1, 2};
-  const AttentionOptions options{.scale = 1.0F, .q_offset = 7, .score_mods = {mod}, .kv_offset = 256};
-  const ReferenceResult r = reference_attention({query.data(), {1, 3, 1, 1}}, {key.data(), {1, 1, 2, 1}},
-                                                {value.data(), {1, 1, 2, 1}}, options);
+  const AttentionOptions options{
+      .scale = 1.0F, .q_offset = 7, .score_mods = {mod}, .kv_offset = 256};
+  const ReferenceResult r =
+      reference_attention({query.data(), {1, 3, 1, 1}}, {key.data(), {1, 1, 2, 1}},
+                          {value.data(), {1, 1, 2, 1}}, options);
   EXPECT_NEAR(r.lse[0], std::log(std::exp(1.5) + std::exp(-2)), 1e-14);
   for (std::int64_t h = 0; h < 3; ++h) {
     for (std::int64_t j = 256; j < 258; ++j) {
@@ -103,8 +106,8 @@ TEST(ScoreMods, OrderIsTheCallers) {
   EXPECT_NEAR(score_of(1, {.q_offset = 3, .score_mods = {alibi, SoftCap{2}}}), capped_last, 1e-15);
 }
 
-// Where each bucket of Hugging Face's T5Attention._relative_position_bucket (transformers) ends: the largest
-// distance before the query in buckets 0, 1, ...
+// Where each bucket of Hugging Face's T5Attention._relative_position_bucket (transformers) ends:
+// the largest distance before the query in buckets 0, 1, ...
 struct Buckets {
   bool bidirectional;
   std::int64_t num_buckets, max_distance;
@@ -124,7 +127,7 @@ TEST(RelativeBias, BucketsAreT5s) {
       const std::int64_t bucket =
           std::lower_bound(c.last.begin(), c.last.end(), distance) - c.last.begin();
       EXPECT_EQ(reference::relative_bucket(bias, -distance), bucket) << distance;
-      const std::int64_t after = distance == 0      ? bucket
+      const std::int64_t after = distance == 0     ? bucket
                                  : c.bidirectional ? bucket + c.num_buckets / 2
                                                    : 0;
       EXPECT_EQ(reference::relative_bucket(bias, distance), after) << distance;
@@ -136,8 +139,9 @@ TEST(RelativeBias, ReadsItsHeadsRow) {
   const RelativeBias bias{{0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17}, 8, 16, true};
   std::vector<float> query(2, 0.0F), key(1, 0.0F);
   const AttentionOptions options{.q_offset = 1, .score_mods = {bias}};
-  const ReferenceResult r = reference_attention({query.data(), {1, 2, 1, 1}}, {key.data(), {1, 1, 1, 1}},
-                                                {key.data(), {1, 1, 1, 1}}, options);
+  const ReferenceResult r =
+      reference_attention({query.data(), {1, 2, 1, 1}}, {key.data(), {1, 1, 1, 1}},
+                          {key.data(), {1, 1, 1, 1}}, options);
   EXPECT_EQ(r.lse[0], 1.0);
   EXPECT_EQ(r.lse[1], 11.0);
 }
@@ -169,16 +173,18 @@ TEST(Storage, IsReadExactlyAndRoundedOnce) {
   };
   const std::vector<float> q = wide(query), k = wide(key), v = wide(value);
   const std::array<std::int64_t, 4> one{1, 1, 1, 1}, two{1, 1, 2, 1};
-  const ReferenceResult exact = reference_attention({q.data(), one}, {k.data(), two}, {v.data(), two});
+  const ReferenceResult exact =
+      reference_attention({q.data(), one}, {k.data(), two}, {v.data(), two});
   for (const DType dtype : {DType::kF32, DType::kBf16, DType::kF16}) {
     const ReferenceResult r = reference_attention({query.data(), one}, {key.data(), two},
                                                   {value.data(), two}, {}, {.out_dtype = dtype});
     EXPECT_EQ(r.out, exact.out);
     EXPECT_EQ(r.lse, exact.lse);
     const float out = static_cast<float>(r.out[0]);
-    const double stored = static_cast<double>(dtype == DType::kF32    ? out
-                                              : dtype == DType::kBf16 ? static_cast<float>(bf16(out))
-                                                                      : static_cast<float>(f16(out)));
+    const double stored =
+        static_cast<double>(dtype == DType::kF32    ? out
+                            : dtype == DType::kBf16 ? static_cast<float>(bf16(out))
+                                                    : static_cast<float>(f16(out)));
     EXPECT_LE(std::abs(stored - r.out[0]), r.out_bound[0]);
     const double unit = dtype == DType::kF32 ? 0x1p-24 : dtype == DType::kBf16 ? 0x1p-8 : 0x1p-11;
     EXPECT_LE(r.out_bound[0], unit * std::abs(r.out[0]) + 1.01 * exact.out_bound[0]);
@@ -188,8 +194,9 @@ TEST(Storage, IsReadExactlyAndRoundedOnce) {
 TEST(Storage, AnOutThatItsTypeCannotHoldIsNotPromised) {
   std::vector<float> one{1.0F}, large{70000.0F};
   const std::array<std::int64_t, 4> shape{1, 1, 1, 1};
-  const ReferenceResult r = reference_attention({one.data(), shape}, {one.data(), shape}, {large.data(), shape},
-                                                {}, {.out_dtype = DType::kF16});
+  const ReferenceResult r =
+      reference_attention({one.data(), shape}, {one.data(), shape}, {large.data(), shape}, {},
+                          {.out_dtype = DType::kF16});
   EXPECT_EQ(r.out[0], 70000.0);
   EXPECT_EQ(r.out_bound[0], kInfinity);
 }

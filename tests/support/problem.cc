@@ -157,8 +157,7 @@ void random_positions(Rng& rng, Problem& p, std::int64_t sequences, bool per_seq
   if ((packed && !per_sequence) || !rng.chance(0.4)) return;
   for (std::int64_t s = 0; s < sequences; ++s) {
     const std::size_t n = static_cast<std::size_t>(s);
-    const std::int64_t most =
-        packed ? p.cu_seqlens_kv[n + 1] - p.cu_seqlens_kv[n] : p.shape.kv_len;
+    const std::int64_t most = packed ? p.cu_seqlens_kv[n + 1] - p.cu_seqlens_kv[n] : p.shape.kv_len;
     p.kv_lens.push_back(rng.chance(0.2) ? most : rng.integer(0, most));
   }
 }

@@ -70,8 +70,8 @@ std::int64_t random_length(Rng& rng, std::int64_t limit);
 
 /// What a random problem may have beside a mask, a scale, an offset and key lengths.
 struct Features {
-  bool dtypes = false;        ///< tensors of bf16 and f16
-  bool mods = false;          ///< score modifiers
+  bool dtypes = false;  ///< tensors of bf16 and f16
+  bool mods = false;    ///< score modifiers
   bool sinks = false;
   bool packed = false;        ///< cu_seqlens
   bool per_sequence = false;  ///< q_offsets, and kv_lens of packed sequences
@@ -91,8 +91,8 @@ inline Result run_attention(const Problem& problem) {
 /// Memory for the problem's result.
 Result make_result(const Problem& problem);
 
-/// With the bound of the problem's out type. Without bf16_dots: kModelled when the active kernel table
-/// has them and the problem is one that uses them, else kNo.
+/// With the bound of the problem's out type. Without bf16_dots: kModelled when the active kernel
+/// table has them and the problem is one that uses them, else kNo.
 ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots);
 ReferenceResult run_reference(const Problem& problem);
 

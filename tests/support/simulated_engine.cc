@@ -146,8 +146,9 @@ class RowSimulator {
     const bool is_victim = j == victim_;
     if (engine_.fault == Fault::kZeroKeyRow && is_victim) return 0;
     const bool shorter = engine_.fault == Fault::kShortDot && is_victim;
-    const SimulatedPair pair{sequence_.index,    h_, group_, i_ - sequence_.q_begin,
-                             sequence_.q_offset, j,  sequence_.batch, i_, sequence_.kv_begin + j};
+    const SimulatedPair pair{sequence_.index,       h_, group_,          i_ - sequence_.q_begin,
+                             sequence_.q_offset,    j,  sequence_.batch, i_,
+                             sequence_.kv_begin + j};
     return modified(problem_, engine_.fault == Fault::kModsSwapped, pair,
                     dot(j, shorter ? dim() - 1 : dim()), math_);
   }

@@ -32,7 +32,7 @@ struct SimulatedEngine {
   Fault fault = Fault::kNone;
   bool fma = true;         ///< else every multiply and add rounds on its own
   bool bf16_dots = false;  ///< pairs of bf16 are multiplied; weights are rounded to bf16
-  int exp_ulps = 0;        ///< exp is wrong by up to so many ulp, of random sign, tanh by twice that
+  int exp_ulps = 0;  ///< exp is wrong by up to so many ulp, of random sign, tanh by twice that
   std::uint64_t seed = 1;  ///< which key, which sign
 };
 

@@ -27,7 +27,8 @@ std::int64_t bucket_of(const RelativeBias& bias, std::int64_t distance) {
 }
 
 float load(const InputView<4>& view, std::int64_t at) {
-  if (view.dtype == DType::kBf16) return static_cast<float>(static_cast<const bf16*>(view.data)[at]);
+  if (view.dtype == DType::kBf16)
+    return static_cast<float>(static_cast<const bf16*>(view.data)[at]);
   if (view.dtype == DType::kF16) return static_cast<float>(static_cast<const f16*>(view.data)[at]);
   return static_cast<const float*>(view.data)[at];
 }
