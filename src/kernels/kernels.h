@@ -79,10 +79,9 @@ struct Product {
   const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< (depth, panels * panel width) words: as packed, panels b_panel words apart; or, for
-                   ///< product_in_place, elements of storage
-  std::int64_t b_row = 0;    ///< in place: elements from row to row; adjacent columns
-  std::int64_t b_panel = 0;  ///< in place: elements from panel to panel, the panel's width
+  const float* b;  ///< (depth, panels * panel width) words, as packed; for product_in_place elements of storage
+  std::int64_t b_panel = 0;  ///< packed: words from panel to panel
+  std::int64_t b_row = 0;    ///< in place: elements from row to row; columns are adjacent
   std::int64_t panels;
   std::int64_t depth;  ///< in words
   float* c;            ///< (rows, panels * panel width), rows c_stride apart

@@ -36,6 +36,7 @@ struct PairMultiplyAdd {
 /// Where the vectors of row k of b come from. As packed: words, rows a constant apart (the row pointers of a leave the
 /// compiler few registers).
 struct Packed {
+  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) { return p.b + panel * p.b_panel; }
   template <int kVectors>
   static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
     REGARD_UNROLL
@@ -48,6 +49,9 @@ struct Packed {
 /// As rows of T lie in storage.
 template <class T>
 struct InPlace {
+  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
+    return reinterpret_cast<const float*>(reinterpret_cast<const T*>(p.b) + panel * kPanel);
+  }
   template <int kVectors>
   static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
     const T* from = reinterpret_cast<const T*>(b) + k * p.b_row;
@@ -58,7 +62,7 @@ struct InPlace {
 
 #if HWY_NATIVE_DOT_BF16
 /// Rows 2 k and 2 k + 1 of bf16, as pairs.
-struct PairsInPlace {
+struct PairsInPlace : InPlace<regard::bf16> {
   template <int kVectors>
   static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
     const hn::Repartition<std::uint16_t, Floats> d;
@@ -129,11 +133,11 @@ void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
-    ProductTile<Arith, Layout, kRows, kPanels>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+    ProductTile<Arith, Layout, kRows, kPanels>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
   }
   if constexpr (kPanels > 1) {
     for (; panel < p.panels; ++panel) {
-      ProductTile<Arith, Layout, kRows, 1>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+      ProductTile<Arith, Layout, kRows, 1>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
     }
   }
 }
