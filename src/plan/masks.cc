@@ -15,6 +15,12 @@ constexpr std::int64_t kSpanKeys = 64;
   throw std::invalid_argument(what + " is " + std::to_string(came) + ", expected " + wanted);
 }
 
+/// n - n mod m is a multiple of m, and n mod m in [0, m).
+std::int64_t floor_mod(std::int64_t n, std::int64_t m) {
+  const std::int64_t rest = n % m;
+  return rest < 0 ? rest + m : rest;
+}
+
 /// Extents of 1 serve every sequence and head.
 void check_broadcast(std::int64_t batch_extent, std::int64_t head_extent, std::int64_t batch, std::int64_t num_heads) {
   const auto check = [](const std::string& axis, std::int64_t came, std::int64_t wanted, const char* name) {
@@ -95,14 +101,15 @@ TileKind StridedMask::classify(TileRange t) const {
   if (stride_ == 1) return TileKind::kFull;
   // Distances q - kv of the tile: all integers of [least, most].
   const std::int64_t least = t.q_begin - (t.kv_end - 1), most = t.q_end - 1 - t.kv_begin;
-  const std::int64_t last_multiple = most - ((most % stride_) + stride_) % stride_;
+  const std::int64_t last_multiple = most - floor_mod(most, stride_);
   if (last_multiple < least) return TileKind::kEmpty;
   return least == most ? TileKind::kFull : TileKind::kPartial;
 }
 
 std::uint64_t StridedMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
+  const std::int64_t step = std::min<std::int64_t>(stride_, 64);  // b + step must not overflow
   std::uint64_t bits = 0;
-  for (std::int64_t b = (((q - kv_begin) % stride_) + stride_) % stride_; b < 64; b += stride_) bits |= std::uint64_t{1} << b;
+  for (std::int64_t b = floor_mod(q - kv_begin, stride_); b < 64; b += step) bits |= std::uint64_t{1} << b;
   return bits;
 }
 
@@ -206,7 +213,7 @@ std::string DenseMask::describe() const {
 DenseMask DenseMask::at(std::int64_t batch, std::int64_t head) const {
   const std::int64_t b = allowed_.shape[0] == 1 ? 0 : batch, h = allowed_.shape[1] == 1 ? 0 : head;
   TensorView<const bool, 4> one = allowed_;
-  one.data = &allowed_(b, h, 0, 0);
+  if (one.size() != 0) one.data += b * one.strides[0] + h * one.strides[1];  // else it may be null
   one.shape[0] = one.shape[1] = 1;
   return DenseMask(one, q_begin_);
 }
