@@ -73,7 +73,7 @@ Prepared prepare_memory(const Context& context, std::int64_t length, std::int64_
   const std::shared_ptr<Executor> pool = make_thread_pool(default_num_threads());
   const auto problem = std::make_shared<Problem>(long_shape(heads, length, 64, true), *pool);
   pool->parallel_for(pool->num_threads(), [](std::int64_t, int) {});  // its stacks are not ours
-  return {[=, &stop = context.stop]() -> Pair {
+  return {[problem, pool, &stop = context.stop]() -> Pair {  // the plan needs its pool
     ::malloc_trim(0);  // what other cases freed must not be used unseen
     reset_peak();
     const double before = peak_mib();
