@@ -1,4 +1,5 @@
-// bench/window_cases.cc - does a sliding window cost what its pairs cost, and no more, at any length?
+// bench/window_cases.cc - does a sliding window cost what its pairs cost, and no more, at any
+// length?
 #include <memory>
 #include <string>
 
