@@ -26,6 +26,7 @@ struct Sequence {
   std::int64_t batch;
   std::int64_t q_begin, q_len;
   std::int64_t kv_begin, kv_len;
+  std::int64_t kv_capacity;  ///< keys that it has room for
   std::int64_t q_offset;
 };
 
@@ -74,7 +75,7 @@ struct Call {
 
   std::int64_t kv_len(const Setup& setup, std::int64_t sequence) const {
     const std::int64_t planned = setup.sequences[static_cast<std::size_t>(sequence)].kv_len;
-    return kv_lens != nullptr ? kv_lens[sequence] : std::min(planned, key.shape[2]);
+    return kv_lens != nullptr ? kv_lens[sequence] : std::min(planned, key.shape[2]);  // a plan serves fewer keys too
   }
 
   bool cancelled() const { return cancel != nullptr && cancel->load(std::memory_order_relaxed); }

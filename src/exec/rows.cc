@@ -1,9 +1,9 @@
 // src/exec/rows.cc - query rows on their way in, results on their way out.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "exec/attend.h"
+#include "exec/finish.h"
 
 namespace regard::exec {
 namespace {
@@ -22,20 +22,11 @@ auto* row_at(const View& view, const Sequence& sequence, std::int64_t head, std:
   return static_cast<Byte*>(view.data) + offset * static_cast<std::int64_t>(size_of(view.dtype));
 }
 
-/// A row's result when its head has a sink: one more key, with a score and no value.
-struct WithSink {
-  float scale;  ///< what the row's out and sum are multiplied by
-  float sum;
-  float max;
-};
-
-WithSink with_sink(const Setup& s, float max, float sum, float sink) noexcept {
-  const float top = std::max(max, sink);
-  float factors[2] = {max == kMinusInfinity ? kMinusInfinity : max - top, sink - top};
-  s.kernels->exp(factors, factors, 2);
-  return {factors[0], sum * factors[0] + factors[1], top};
+/// A row of a strip's state; `zeros` stands in for the values of a strip that saw no key.
+RowState row_state(const Setup& s, const State* state, std::int64_t r, float* zeros) noexcept {
+  if (state == nullptr) return {kMinusInfinity, 0.0f, zeros, s.shape.value_dim};
+  return {state->max[r], state->sum[r], state->out + r * s.out_stride(), s.shape.value_dim};
 }
-
 
 void store_state(const Setup& s, AttentionState& to, const Rows& strip, const State* state) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
@@ -50,46 +41,26 @@ void store_state(const Setup& s, AttentionState& to, const Rows& strip, const St
   }
 }
 
-/// The natural logarithm once per row: the correctly rounded one is affordable.
-float log_sum_exp(float max, float sum) noexcept {
-  if (sum == 0.0f) return kMinusInfinity;
-  return static_cast<float>(static_cast<double>(max) + std::log(static_cast<double>(sum)));
-}
-
 void store_rows(const Setup& s, const Call& call, const Rows& strip, const State* state, float* zeros) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
-  const std::int64_t columns = s.shape.value_dim, stride = s.out_stride();
   for (std::int64_t r = 0; r < strip.count(); ++r) {
-    const std::int64_t row = strip.begin + r, head = strip.head(row), query = strip.query(row);
-    float max = state == nullptr ? kMinusInfinity : state->max[r];
-    float sum = state == nullptr ? 0.0f : state->sum[r];
-    float* out = state == nullptr ? zeros : state->out + r * stride;
-    const bool saw_nothing = sum == 0.0f;  // not by max: it is -inf for a row of NaN as well
-    if (!s.sinks.empty()) {
-      const WithSink sink = with_sink(s, max, sum, s.sinks[static_cast<std::size_t>(head)]);
-      for (std::int64_t e = 0; e < columns && !saw_nothing; ++e) out[e] *= sink.scale;
-      max = sink.max;
-      sum = sink.sum;
-    }
-    s.kernels->finish[index(call.out.dtype)](out, saw_nothing ? 1.0f : sum, columns,
-                                             row_at(call.out, sequence, head, query), call.out.strides[3]);
-    if (call.lse) (*call.lse)(sequence.batch, head, sequence.q_begin + query) = log_sum_exp(max, sum);
+    const std::int64_t head = strip.head(strip.begin + r), query = strip.query(strip.begin + r);
+    RowState row = row_state(s, state, r, zeros);
+    if (!s.sinks.empty()) add_sink(*s.kernels, s.sinks[static_cast<std::size_t>(head)], row);
+    write_row(*s.kernels, row, row_at(call.out, sequence, head, query), call.out.dtype, call.out.strides[3]);
+    if (call.lse) (*call.lse)(sequence.batch, head, sequence.q_begin + query) = log_sum_exp(row);
   }
 }
 
+/// What the rows' weights are to be divided by, sinks included.
 void report_finished(const Setup& s, const Rows& strip, Probe& probe, const State* state) noexcept {
-  std::array<float, kMostStripRows> none, zero;
-  none.fill(kMinusInfinity);
-  zero.fill(0.0f);
-  std::array<float, kMostStripRows> max = none, sum = zero;
-  for (std::int64_t r = 0; state != nullptr && r < strip.count(); ++r) {
-    const auto i = static_cast<std::size_t>(r);
-    max[i] = state->max[r];
-    sum[i] = state->sum[r];
-    if (s.sinks.empty()) continue;
-    const WithSink sink = with_sink(s, max[i], sum[i], s.sinks[static_cast<std::size_t>(strip.head(strip.begin + r))]);
-    max[i] = sink.max;
-    sum[i] = sink.sum;
+  std::array<float, kMostStripRows> max, sum;
+  for (std::int64_t r = 0; r < strip.count(); ++r) {
+    RowState row = row_state(s, state, r, nullptr);
+    row.columns = 0;  // the values are not at stake
+    if (!s.sinks.empty()) add_sink(*s.kernels, s.sinks[static_cast<std::size_t>(strip.head(strip.begin + r))], row);
+    max[static_cast<std::size_t>(r)] = row.max;
+    sum[static_cast<std::size_t>(r)] = row.sum;
   }
   probe.finished({.batch = strip.sequence,
                   .kv_head = strip.kv_head,

@@ -20,7 +20,7 @@ std::vector<exec::Sequence> sequences_of(const AttentionShape& shape, const Atte
   for (std::size_t i = 0; i < num; ++i) {
     exec::Sequence& s = sequences[i];
     s = {.batch = static_cast<std::int64_t>(i), .q_begin = 0, .q_len = shape.q_len, .kv_begin = 0,
-         .kv_len = shape.kv_len, .q_offset = o.q_offset.value_or(0)};
+         .kv_len = shape.kv_len, .kv_capacity = 0, .q_offset = o.q_offset.value_or(0)};
     if (packed) {
       s.batch = 0;
       s.q_begin = o.cu_seqlens_q[i];
@@ -28,6 +28,7 @@ std::vector<exec::Sequence> sequences_of(const AttentionShape& shape, const Atte
       s.kv_begin = o.cu_seqlens_kv[i];
       s.kv_len = o.cu_seqlens_kv[i + 1] - s.kv_begin;
     }
+    s.kv_capacity = s.kv_len;
     if (!o.kv_lens.empty()) s.kv_len = o.kv_lens[i];
     if (!o.q_offsets.empty()) s.q_offset = o.q_offsets[i];
   }
@@ -102,6 +103,12 @@ Plan::Impl::~Impl() {
 }
 
 void Plan::Impl::run(const exec::Call& call, std::span<std::byte> workspace) const {
+  if (call.cancelled()) throw Cancelled();
+  compute(call, workspace);
+  if (call.cancelled()) throw Cancelled();
+}
+
+void Plan::Impl::compute(const exec::Call& call, std::span<std::byte> workspace) const {
   if (!workspace.empty()) return exec::run(setup, call, executor, reinterpret_cast<float*>(workspace.data()));
   const auto bytes = static_cast<std::size_t>(workspace_bytes);
   /// Takes the plan's workspace, or makes one when this is the first run or another has it; puts it back.

@@ -20,6 +20,7 @@ struct Plan::Impl {
 
   TileCounts count_tiles() const;
   std::string explain() const;
+  /// The call has been checked. Throws Cancelled.
   void run(const exec::Call& call, std::span<std::byte> workspace) const;
 
   Executor& executor;
@@ -28,6 +29,8 @@ struct Plan::Impl {
   std::int64_t workspace_bytes;
 
  private:
+  void compute(const exec::Call& call, std::span<std::byte> workspace) const;
+
   std::pmr::memory_resource& memory_;
   // The plan's own workspace, taken for the length of a run.
   mutable std::atomic<void*> workspace_{nullptr};

@@ -1,0 +1,147 @@
+// src/api/check_attention.cc - what a plan and a run accept.
+#include "api/check_attention.h"
+
+#include <cmath>
+#include <limits>
+
+#include "api/check.h"
+
+namespace regard::api {
+namespace {
+
+constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;  // products of two extents cannot overflow
+constexpr std::int64_t kMostDim = 1024;
+
+using Lengths = std::span<const std::int64_t>;
+
+void check_shape(const AttentionShape& s) {
+  check_range("attention: batch", s.batch, 0, kMostExtent);
+  check_range("attention: num_heads", s.num_heads, 1, kMostExtent);
+  check_range("attention: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
+  check_range("attention: q_len", s.q_len, 0, kMostExtent);
+  check_range("attention: kv_len", s.kv_len, 0, kMostExtent);
+  check_range("attention: head_dim", s.head_dim, 1, kMostDim);
+  check_range("attention: value_dim", s.value_dim, 1, kMostDim);
+  if (std::int64_t rows = 0; __builtin_mul_overflow(s.batch * s.num_heads, s.q_len, &rows)) {
+    refuse("attention: batch * num_heads * q_len", "too large", "at most 2^63 - 1");
+  }
+  if (s.num_heads % s.num_kv_heads != 0) {
+    refuse("attention: num_heads", std::to_string(s.num_heads),
+           "a multiple of num_kv_heads (" + std::to_string(s.num_kv_heads) + ")");
+  }
+}
+
+/// One number per sequence, each in [least, most(i)]; may be left out.
+template <class Most>
+void check_per_sequence(const std::string& what, Lengths values, std::int64_t num_sequences, std::int64_t least,
+                        Most most) {
+  if (values.empty()) return;
+  check_equal(what + ".size()", static_cast<std::int64_t>(values.size()), num_sequences, "sequences");
+  for (std::size_t i = 0; i < values.size(); ++i) check_range(what + "[" + std::to_string(i) + "]", values[i], least, most(i));
+}
+
+void check_boundaries(const std::string& what, Lengths boundaries, std::int64_t most) {
+  check_equal(what + "[0]", boundaries[0], 0, "where the first sequence begins");
+  for (std::size_t i = 1; i < boundaries.size(); ++i)
+    check_range(what + "[" + std::to_string(i) + "]", boundaries[i], boundaries[i - 1], most);
+}
+
+void check_packed(const AttentionShape& s, const AttentionOptions& o) {
+  if (o.cu_seqlens_q.empty() && o.cu_seqlens_kv.empty()) return;
+  check_equal("attention: cu_seqlens_kv.size()", static_cast<std::int64_t>(o.cu_seqlens_kv.size()),
+              static_cast<std::int64_t>(o.cu_seqlens_q.size()), "as cu_seqlens_q");
+  check_equal("attention: batch", s.batch, 1, "with cu_seqlens");
+  check_boundaries("attention: cu_seqlens_q", o.cu_seqlens_q, s.q_len);
+  check_boundaries("attention: cu_seqlens_kv", o.cu_seqlens_kv, s.kv_len);
+}
+
+struct SequenceLengths {
+  const AttentionShape& shape;
+  const AttentionOptions& options;
+  bool packed() const { return !options.cu_seqlens_q.empty(); }
+  std::int64_t count() const {
+    return packed() ? static_cast<std::int64_t>(options.cu_seqlens_q.size()) - 1 : shape.batch;
+  }
+  std::int64_t q_len(std::size_t i) const {
+    return packed() ? options.cu_seqlens_q[i + 1] - options.cu_seqlens_q[i] : shape.q_len;
+  }
+  std::int64_t kv_len(std::size_t i) const {
+    return packed() ? options.cu_seqlens_kv[i + 1] - options.cu_seqlens_kv[i] : shape.kv_len;
+  }
+};
+
+void check_positions(const AttentionOptions& o, const SequenceLengths& lengths) {
+  if (o.q_offset) check_range("attention: q_offset", *o.q_offset, -kMostExtent, kMostExtent);
+  check_per_sequence("attention: q_offsets", o.q_offsets, lengths.count(), -kMostExtent,
+                     [](std::size_t) { return kMostExtent; });
+  if (o.q_offset && !o.q_offsets.empty())
+    refuse("attention: q_offsets", "given beside q_offset", "one of the two");
+  check_range("attention: kv_offset", o.kv_offset, 0, kMostExtent);
+  if (o.kv_offset % exec::kChunkKeys != 0) {
+    refuse("attention: kv_offset", std::to_string(o.kv_offset),
+           "a multiple of " + std::to_string(exec::kChunkKeys));
+  }
+  if (o.q_offset || !o.q_offsets.empty() || o.mask.is_full()) return;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(lengths.count()); ++i) {
+    if (lengths.q_len(i) == lengths.kv_len(i) && o.kv_offset == 0) continue;
+    refuse("attention: q_offset", "not given",
+           "the position of query 0, because q_len (" + std::to_string(lengths.q_len(i)) + ") differs from kv_len (" +
+               std::to_string(lengths.kv_len(i)) + ") and the mask speaks of positions");
+  }
+}
+
+void check_sinks(const AttentionShape& s, std::span<const float> sinks) {
+  if (sinks.empty()) return;
+  check_equal("attention: sinks.size()", static_cast<std::int64_t>(sinks.size()), s.num_heads, "num_heads");
+  for (std::size_t h = 0; h < sinks.size(); ++h) {
+    if (!std::isfinite(sinks[h]))
+      refuse("attention: sinks[" + std::to_string(h) + "]", std::to_string(sinks[h]), "a finite number");
+  }
+}
+
+}  // namespace
+
+void check_plan(const AttentionShape& s, const AttentionOptions& o) {
+  check_shape(s);
+  if (o.scale && !std::isfinite(*o.scale))
+    refuse("attention: scale", std::to_string(*o.scale), "a finite number");
+  check_packed(s, o);
+  const SequenceLengths lengths{s, o};
+  check_per_sequence("attention: kv_lens", o.kv_lens, lengths.count(), 0,
+                     [&](std::size_t i) { return lengths.kv_len(i); });
+  check_positions(o, lengths);
+  check_sinks(s, o.sinks);
+}
+
+void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,
+               std::int64_t workspace_bytes) {
+  const AttentionShape& s = setup.shape;
+  const std::int64_t kv_len = call.key.shape[2];
+  check_view("attention: query", call.query, {s.batch, s.num_heads, s.q_len, s.head_dim},
+             {"batch", "num_heads", "q_len", "head_dim"}, s.query_dtype);
+  check_range("attention: key.shape[2]", kv_len, 0, s.kv_len);
+  check_view("attention: key", call.key, {s.batch, s.num_kv_heads, kv_len, s.head_dim},
+             {"batch", "num_kv_heads", "kv_len", "head_dim"}, s.key_dtype);
+  check_view("attention: value", call.value, {s.batch, s.num_kv_heads, kv_len, s.value_dim},
+             {"batch", "num_kv_heads", "kv_len", "value_dim"}, s.value_dtype);
+  if (call.state == nullptr) {
+    check_view("attention: out", call.out, {s.batch, s.num_heads, s.q_len, s.value_dim},
+               {"batch", "num_heads", "q_len", "value_dim"}, s.out_dtype);
+  }
+  if (options.lse) {
+    check_view("attention: lse", InputView<3>(*options.lse), {s.batch, s.num_heads, s.q_len},
+               {"batch", "num_heads", "q_len"}, DType::kF32);
+  }
+  const auto num_sequences = static_cast<std::int64_t>(setup.sequences.size());
+  check_per_sequence("attention: q_offsets", options.q_offsets, num_sequences, -kMostExtent,
+                     [](std::size_t) { return kMostExtent; });
+  check_per_sequence("attention: kv_lens", options.kv_lens, num_sequences, 0, [&](std::size_t i) {
+    return std::min(setup.sequences[i].kv_capacity, kv_len - setup.sequences[i].kv_begin);
+  });
+  if (options.workspace.empty()) return;
+  check_range("attention: workspace.size()", static_cast<std::int64_t>(options.workspace.size()), workspace_bytes,
+              std::numeric_limits<std::int64_t>::max());
+  check_aligned("attention: workspace.data()", options.workspace.data(), 64);
+}
+
+}  // namespace regard::api

@@ -1,0 +1,16 @@
+// src/api/check_attention.h - what a plan and a run accept.
+#pragma once
+
+#include "exec/attend.h"
+#include "regard/attention.h"
+
+namespace regard::api {
+
+/// Throws std::invalid_argument naming the argument, what came and what was wanted.
+void check_plan(const AttentionShape& shape, const AttentionOptions& options);
+
+/// The same for the arguments of a run. `workspace_bytes`: what the plan says.
+void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,
+               std::int64_t workspace_bytes);
+
+}  // namespace regard::api
