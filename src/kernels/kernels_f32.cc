@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pack-inl.h"
 #include "kernels/product-inl.h"
+#include "kernels/score_mods-inl.h"
 #include "kernels/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,7 +25,9 @@ const KernelTable& Table() {
       .load_rows = {LoadRows<Elements<float>>, LoadRows<Elements<bf16>>, LoadRows<Elements<f16>>},
       .pack_columns = {PackColumns<Elements<float>>, PackColumns<Elements<bf16>>, PackColumns<Elements<f16>>},
       .pack_rows = {PackRows<float>, PackRows<bf16>, PackRows<f16>},
-      .product = RunProduct<MultiplyAdd>,
+      .product = RunProduct<MultiplyAdd, Packed>,
+      .product_in_place = {RunProduct<MultiplyAdd, InPlace<float>>, RunProduct<MultiplyAdd, InPlace<bf16>>,
+                           RunProduct<MultiplyAdd, InPlace<f16>>},
       .softmax = RunSoftmax<FloatWeights>,
       .peak = Peak<MultiplyAdd, 2>,
   };
@@ -38,6 +41,10 @@ const KernelTable& Table() {
       .is_finite = {IsFinite<float>, IsFinite<bf16>, IsFinite<f16>},
       .finish = {Finish<float>, Finish<bf16>, Finish<f16>},
       .exp = ExpArray,
+      .soft_cap = RunSoftCap,
+      .alibi = RunAlibi,
+      .add_bias = {AddBias<float>, AddBias<bf16>, AddBias<f16>},
+      .has_minus_infinity = HasMinusInfinity,
   };
   return table;
 }
