@@ -73,7 +73,7 @@ struct WindowMask {
   bool allows(std::int64_t q, std::int64_t kv) const { return first(q) <= kv && kv <= last(q); }
   TileKind classify(TileRange t) const {
     if (t.kv_end - 1 < first(t.q_begin) || t.kv_begin > last(t.q_end - 1) ||
-        side(left) + side(right) < 0) {
+        side(right) < -side(left)) {
       return TileKind::kEmpty;
     }
     const bool full = first(t.q_end - 1) <= t.kv_begin && t.kv_end - 1 <= last(t.q_begin);

@@ -15,7 +15,7 @@ constexpr std::int64_t kSpanKeys = 64;
   throw std::invalid_argument(what + " is " + std::to_string(came) + ", expected " + wanted);
 }
 
-/// n - n mod m is a multiple of m, and n mod m in [0, m).
+/// n modulo m, in [0, m) for negative n too.
 std::int64_t floor_mod(std::int64_t n, std::int64_t m) {
   const std::int64_t rest = n % m;
   return rest < 0 ? rest + m : rest;
