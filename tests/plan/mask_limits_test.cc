@@ -84,10 +84,17 @@ TEST(MaskLimits, BlocksOfAnySize) {
   for (const std::int64_t q_block : {1L, 7L, kFar, kMost}) {
     for (const std::int64_t kv_block : {1L, 7L, 64L, 65L, kFar, kMost}) {
       const BlockMask mask({kMap.data(), {1, 1, 2, 3}}, q_block, kv_block);
-      expect_promises(mask, [&](std::int64_t q, std::int64_t kv) {
+      const auto defined = [&](std::int64_t q, std::int64_t kv) {
         if (q < 0 || kv < 0 || q / q_block > 1 || kv / kv_block > 2) return false;
         return kMap[static_cast<std::size_t>(q / q_block * 3 + kv / kv_block)];
-      });
+      };
+      expect_promises(mask, defined);
+      if (q_block > 7 || kv_block > 65) continue;
+      for (const std::int64_t q : {-1L, 0L, q_block - 1, 2 * q_block - 1}) {  // where the map ends
+        for (const std::int64_t kv : {-1L, kv_block - 1, 3 * kv_block - 1}) {
+          expect_promises_at(mask, q, kv, defined);
+        }
+      }
     }
   }
 }
