@@ -147,7 +147,9 @@ BlockMask::BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::i
   check_least("BlockMask: q_block", q_block, 1);
   check_least("BlockMask: kv_block", kv_block, 1);
   check_extents("BlockMask: map", shape_);
-  if (map.data == nullptr && map.size() != 0) {
+  if (map.size() == 0) {
+    shape_[2] = 0;  // without sequences or heads there is no block to ask
+  } else if (map.data == nullptr) {
     throw std::invalid_argument("BlockMask: map.data is null, expected a pointer to its elements");
   }
   std::vector<std::uint8_t> copy;
@@ -160,7 +162,6 @@ BlockMask::BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::i
     }
   }
   map_ = std::make_shared<const std::vector<std::uint8_t>>(std::move(copy));
-  if (map_->empty()) shape_[2] = 0;  // without sequences or heads there is no map to ask
 }
 
 /// Whether the map holds true, for a block inside it.
