@@ -62,8 +62,9 @@ struct CausalMask {
   std::string describe() const { return "causal"; }
 };
 
-/// A query sees the keys from `left` before its position to `right` after it: q - left <= kv <= q +
-/// right. Either side may be kUnbounded; negative numbers move the window away from the query.
+/// A query sees the keys from `left` before its position to `right` after it: q - left <= kv <=
+/// q + right. Either side may be kUnbounded, which all beyond +-kUnbounded counts as; negative
+/// numbers move the window away from the query.
 struct WindowMask {
   static constexpr std::int64_t kUnbounded = std::int64_t{1} << 62;
   std::int64_t left = kUnbounded;
@@ -72,7 +73,7 @@ struct WindowMask {
   bool allows(std::int64_t q, std::int64_t kv) const { return first(q) <= kv && kv <= last(q); }
   TileKind classify(TileRange t) const {
     const bool reaches = t.kv_end - 1 >= first(t.q_begin) && t.kv_begin <= last(t.q_end - 1);
-    const bool nobody_sees = first(t.q_begin) > last(t.q_begin);  // left + right < 0
+    const bool nobody_sees = first(t.q_begin) > last(t.q_begin);  // left + right may overflow
     if (!reaches || nobody_sees) return TileKind::kEmpty;
     const bool full = first(t.q_end - 1) <= t.kv_begin && t.kv_end - 1 <= last(t.q_begin);
     return full ? TileKind::kFull : TileKind::kPartial;
@@ -83,13 +84,9 @@ struct WindowMask {
   std::string describe() const;
 
  private:
-  // Sides are cut to what no position exceeds: no number given for one can overflow.
-  std::int64_t first(std::int64_t q) const {
-    return left >= kUnbounded ? -kUnbounded : q - std::max(left, -kUnbounded);
-  }
-  std::int64_t last(std::int64_t q) const {
-    return right >= kUnbounded ? kUnbounded : q + std::max(right, -kUnbounded);
-  }
+  static std::int64_t side(std::int64_t n) { return std::clamp(n, -kUnbounded, kUnbounded); }
+  std::int64_t first(std::int64_t q) const { return q - side(left); }
+  std::int64_t last(std::int64_t q) const { return q + side(right); }
 };
 
 /// Every query sees the keys before position `length`: a prompt that all may read, or the length of
@@ -103,8 +100,8 @@ struct PrefixMask {
     return t.kv_end <= length ? TileKind::kFull : TileKind::kPartial;
   }
   std::uint64_t row_bits(std::int64_t, std::int64_t kv_begin) const {
-    // Not length - kv_begin alone: that overflows for a length such as the largest number.
-    return kv_begin >= length ? 0 : low_bits(std::min(length, kv_begin + 64) - kv_begin);
+    if (length <= kv_begin) return 0;
+    return length > kv_begin + 63 ? ~std::uint64_t{0} : low_bits(length - kv_begin);
   }
   std::string describe() const;
 };

@@ -43,10 +43,10 @@ void check_broadcast(const std::array<std::int64_t, 4>& shape, std::int64_t batc
 
 std::int64_t first_of(std::int64_t position) { return std::max<std::int64_t>(position, 0); }
 
-/// n modulo stride, in [0, stride).
-std::int64_t remainder(std::int64_t n, std::int64_t stride) {
-  const std::int64_t r = n % stride;
-  return r < 0 ? r + stride : r;
+/// n modulo m, in [0, m).
+std::int64_t floor_mod(std::int64_t n, std::int64_t m) {
+  const std::int64_t rest = n % m;
+  return rest < 0 ? rest + m : rest;
 }
 
 }  // namespace
@@ -68,14 +68,14 @@ TileKind StridedMask::classify(TileRange t) const {
   if (stride_ == 1) return TileKind::kFull;
   // Distances q - kv of the tile: all integers of [least, most].
   const std::int64_t least = t.q_begin - (t.kv_end - 1), most = t.q_end - 1 - t.kv_begin;
-  if (remainder(most, stride_) > most - least) return TileKind::kEmpty;
+  if (floor_mod(most, stride_) > most - least) return TileKind::kEmpty;
   return least == most ? TileKind::kFull : TileKind::kPartial;
 }
 
 std::uint64_t StridedMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
   const std::int64_t step = std::min<std::int64_t>(stride_, 64);
   std::uint64_t bits = 0;
-  for (std::int64_t b = remainder(q - kv_begin, stride_); b < 64; b += step) {
+  for (std::int64_t b = floor_mod(q - kv_begin, stride_); b < 64; b += step) {
     bits |= std::uint64_t{1} << b;
   }
   return bits;
@@ -267,7 +267,7 @@ std::string DenseMask::describe() const {
 DenseMask DenseMask::at(std::int64_t batch, std::int64_t head) const {
   const std::int64_t b = allowed_.shape[0] == 1 ? 0 : batch, h = allowed_.shape[1] == 1 ? 0 : head;
   TensorView<const bool, 4> one = allowed_;
-  if (one.data != nullptr) one.data += b * one.strides[0] + h * one.strides[1];
+  if (one.size() != 0) one.data += b * one.strides[0] + h * one.strides[1];  // else it may be null
   one.shape[0] = one.shape[1] = 1;
   return DenseMask(one, q_begin_);
 }

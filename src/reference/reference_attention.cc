@@ -216,7 +216,8 @@ void attend(const Call& call, const Sequence& s, std::int64_t kv_head, Reference
     const double sink = options.sinks.empty()
                             ? -kInfinity
                             : static_cast<double>(options.sinks[static_cast<std::size_t>(h)]);
-    const Head head{call, s, options.mask, keys, values, sink};
+    const AnyMask mask = options.mask.at(s.index, h);
+    const Head head{call, s, mask, keys, values, sink};
     for (std::int64_t i = s.q_begin; i < s.q_end; ++i) {
       const std::int64_t in_sequence = i - s.q_begin;
       score_row(head, {s.index, h, group, in_sequence, s.q_offset, 0, {s.batch, h, i, 0}},
