@@ -1,4 +1,5 @@
-// include/regard/rope.h - rotary positions (Su et al. 2021), applied to queries and keys before attention.
+// include/regard/rope.h - rotary positions (Su et al. 2021), applied to queries and keys before
+// attention.
 #pragma once
 
 #include <cstdint>
@@ -28,19 +29,19 @@ struct RopeNtk {
   double factor = 1;
 };
 
-/// The same with factor * n / original_max_len - (factor - 1) in the place of factor, n = max(seq_len,
-/// original_max_len). seq_len is said here and not taken from the tokens at hand, because a token's result must not
-/// depend on the others.
+/// The same with factor * n / original_max_len - (factor - 1) in the place of factor, n =
+/// max(seq_len, original_max_len). seq_len is said here and not taken from the tokens at hand,
+/// because a token's result must not depend on the others.
 struct RopeDynamicNtk {
   double factor = 1;
   std::int64_t original_max_len = 0;
   std::int64_t seq_len = 0;
 };
 
-/// Peng et al. 2023. Pairs that turn more than beta_fast times within original_max_len keep f_i, those that turn less
-/// than beta_slow times get f_i / factor, between them a ramp. cos and sin are multiplied by attention_factor; not
-/// given: by m(factor, 1), or by m(factor, mscale) / m(factor, mscale_all_dim) where both are given, m(x, a) = 0.1 a
-/// ln x + 1.
+/// Peng et al. 2023. Pairs that turn more than beta_fast times within original_max_len keep f_i,
+/// those that turn less than beta_slow times get f_i / factor, between them a ramp. cos and sin are
+/// multiplied by attention_factor; not given: by m(factor, 1), or by m(factor, mscale) / m(factor,
+/// mscale_all_dim) where both are given, m(x, a) = 0.1 a ln x + 1.
 struct RopeYarn {
   double factor = 1;
   std::int64_t original_max_len = 0;
@@ -52,8 +53,8 @@ struct RopeYarn {
   bool truncate = true;  ///< the ramp's ends rounded outwards to whole pairs
 };
 
-/// Llama 3.1: wavelengths beyond original_max_len / low_freq_factor get f_i / factor, those below original_max_len /
-/// high_freq_factor keep f_i, between them a mean of both.
+/// Llama 3.1: wavelengths beyond original_max_len / low_freq_factor get f_i / factor, those below
+/// original_max_len / high_freq_factor keep f_i, between them a mean of both.
 struct RopeLlama3 {
   double factor = 8;
   double low_freq_factor = 1;
@@ -61,7 +62,8 @@ struct RopeLlama3 {
   std::int64_t original_max_len = 8192;
 };
 
-using RopeScaling = std::variant<std::monostate, RopeLinear, RopeNtk, RopeDynamicNtk, RopeYarn, RopeLlama3>;
+using RopeScaling =
+    std::variant<std::monostate, RopeLinear, RopeNtk, RopeDynamicNtk, RopeYarn, RopeLlama3>;
 
 struct RopeOptions {
   double base = 10000;
@@ -71,11 +73,13 @@ struct RopeOptions {
   RopeScaling scaling = {};
 };
 
-/// Turns pair i of a token at position p, (a, b), into (a cos t - b sin t, b cos t + a sin t), t = p f_i, f_i = base^(-2 i / R) or
-/// what the scaling makes of it (as transformers' modeling_rope_utils.py, but in double). Immutable, thread safe.
+/// Turns pair i of a token at position p, (a, b), into (a cos t - b sin t, b cos t + a sin t), t =
+/// p f_i, f_i = base^(-2 i / R) or what the scaling makes of it (as transformers'
+/// modeling_rope_utils.py, but in double). Immutable, thread safe.
 class Rope {
  public:
-  /// head_dim 1..1024. Throws std::invalid_argument naming the option, what came and what was wanted.
+  /// head_dim 1..1024. Throws std::invalid_argument naming the option, what came and what was
+  /// wanted.
   explicit Rope(std::int64_t head_dim, const RopeOptions& options = {});
 
   std::int64_t head_dim() const { return head_dim_; }
@@ -84,13 +88,16 @@ class Rope {
   /// What cos and sin are multiplied by; 1 but for RopeYarn.
   double attention_factor() const { return attention_factor_; }
 
-  /// x, out (B, H, N, head_dim), each f32, bf16 or f16, any strides. out may be the very view that x is (then in
-  /// place), or else must not overlap it. Token n stands at first_position + n, |position| <= 2^40.
+  /// x, out (B, H, N, head_dim), each f32, bf16 or f16, any strides. out may be the very view that
+  /// x is (then in place), or else must not overlap it. Token n stands at first_position + n,
+  /// |position| <= 2^40.
   ///
-  /// Angles, cos and sin are double, then rounded to float32 once; the rest is float32 arithmetic, rounded once more to
-  /// out's type. A token's bits depend on nothing but itself and its position. Runs on `executor`, or
-  /// default_executor(). Throws std::invalid_argument on a view that does not fit.
-  void apply(InputView<4> x, OutputView<4> out, std::int64_t first_position, Executor* executor = nullptr) const;
+  /// Angles, cos and sin are double, then rounded to float32 once; the rest is float32 arithmetic,
+  /// rounded once more to out's type. A token's bits depend on nothing but itself and its position.
+  /// Runs on `executor`, or default_executor(). Throws std::invalid_argument on a view that does
+  /// not fit.
+  void apply(InputView<4> x, OutputView<4> out, std::int64_t first_position,
+             Executor* executor = nullptr) const;
 
   /// The same with a position per token: (N), or (B, N) row-major.
   void apply(InputView<4> x, OutputView<4> out, std::span<const std::int64_t> positions,

@@ -13,7 +13,8 @@
 namespace regard::exec {
 namespace {
 
-/// Tokens of a task: their cos and sin stay in L1 while all heads are turned. Tuning: cannot change bits.
+/// Tokens of a task: their cos and sin stay in L1 while all heads are turned. Tuning: cannot change
+/// bits.
 constexpr std::int64_t kTokens = 16;
 
 /// One token of one head. cos and sin: (pairs) each, one behind the other.
@@ -33,7 +34,8 @@ void turn(const Rotation& rotation, const Head& head) noexcept {
   const std::int64_t pairs = static_cast<std::int64_t>(rotation.frequencies.size());
   for (std::int64_t i = 0; i < pairs; ++i) {
     const std::int64_t at_a = i * rotation.step, at_b = at_a + rotation.gap;
-    const float a = static_cast<float>(x[at_a * head.x_stride]), b = static_cast<float>(x[at_b * head.x_stride]);
+    const float a = static_cast<float>(x[at_a * head.x_stride]),
+                b = static_cast<float>(x[at_b * head.x_stride]);
     const float cos = head.cos_sin[i], sin = head.cos_sin[pairs + i];
     out[at_a * head.out_stride] = static_cast<Out>(a * cos - b * sin);
     out[at_b * head.out_stride] = static_cast<Out>(b * cos + a * sin);
@@ -62,29 +64,34 @@ void fill_cos_sin(const Rotation& rotation, std::int64_t position, float* cos_si
 }
 
 template <class Byte, class View>
-auto address(Byte* data, const View& view, std::int64_t b, std::int64_t h, std::int64_t n) noexcept {
+auto address(Byte* data, const View& view, std::int64_t b, std::int64_t h,
+             std::int64_t n) noexcept {
   const std::int64_t offset = b * view.strides[0] + h * view.strides[1] + n * view.strides[2];
   return data + offset * static_cast<std::int64_t>(size_of(view.dtype));
 }
 
 }  // namespace
 
-void rotate(const Rotation& rotation, const InputView<4>& x, const OutputView<4>& out, const Positions& positions,
-            Executor& executor) {
+void rotate(const Rotation& rotation, const InputView<4>& x, const OutputView<4>& out,
+            const Positions& positions, Executor& executor) {
   const auto [batch, heads, tokens, dim] = x.shape;
-  const Turn turn_head = kTurns[static_cast<std::size_t>(x.dtype)][static_cast<std::size_t>(out.dtype)];
+  const Turn turn_head =
+      kTurns[static_cast<std::size_t>(x.dtype)][static_cast<std::size_t>(out.dtype)];
   const std::int64_t row = 2 * static_cast<std::int64_t>(rotation.frequencies.size());
   const std::int64_t groups = (tokens + kTokens - 1) / kTokens;
   std::vector<float> memory(static_cast<std::size_t>(kTokens * row * executor.num_threads()));
   // Positions that all batch entries share are turned into cos and sin once.
   const std::int64_t rounds = positions.per_batch ? batch : 1;
-  const auto task = [&, batch = batch, heads = heads, tokens = tokens, dim = dim](std::int64_t i, int worker) {
+  const auto task = [&, batch = batch, heads = heads, tokens = tokens, dim = dim](std::int64_t i,
+                                                                                  int worker) {
     const FloatEnvironment environment;
     float* cos_sin = memory.data() + worker * kTokens * row;
-    const std::int64_t round = i / groups, begin = i % groups * kTokens, end = std::min(begin + kTokens, tokens);
+    const std::int64_t round = i / groups, begin = i % groups * kTokens,
+                       end = std::min(begin + kTokens, tokens);
     for (std::int64_t n = begin; n < end; ++n) {
       const std::size_t at = static_cast<std::size_t>(round * tokens + n);
-      const std::int64_t position = positions.each.empty() ? positions.first + n : positions.each[at];
+      const std::int64_t position =
+          positions.each.empty() ? positions.first + n : positions.each[at];
       fill_cos_sin(rotation, position, cos_sin + (n - begin) * row);
     }
     for (std::int64_t b = round; b < (positions.per_batch ? round + 1 : batch); ++b) {

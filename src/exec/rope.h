@@ -9,7 +9,8 @@
 
 namespace regard::exec {
 
-/// Pair i of a head: elements i * step and i * step + gap. Elements from 2 * frequencies.size() on are copied.
+/// Pair i of a head: elements i * step and i * step + gap. Elements from 2 * frequencies.size() on
+/// are copied.
 struct Rotation {
   std::span<const double> frequencies;
   double attention_factor;
@@ -25,7 +26,7 @@ struct Positions {
 };
 
 /// x, out (B, H, N, D), checked; the same view or apart.
-void rotate(const Rotation& rotation, const InputView<4>& x, const OutputView<4>& out, const Positions& positions,
-            Executor& executor);
+void rotate(const Rotation& rotation, const InputView<4>& x, const OutputView<4>& out,
+            const Positions& positions, Executor& executor);
 
 }  // namespace regard::exec

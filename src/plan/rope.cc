@@ -1,4 +1,5 @@
-// src/plan/rope.cc - the frequencies of rotary positions, by the formulas of transformers' modeling_rope_utils.py.
+// src/plan/rope.cc - the frequencies of rotary positions, by the formulas of transformers'
+// modeling_rope_utils.py.
 #include "plan/rope.h"
 
 #include <algorithm>
@@ -16,7 +17,9 @@ std::vector<double> plain(double dim, double base) {
   return f;
 }
 
-RopeFrequencies scaled(const std::monostate&, double dim, double base) { return {plain(dim, base), 1}; }
+RopeFrequencies scaled(const std::monostate&, double dim, double base) {
+  return {plain(dim, base), 1};
+}
 
 RopeFrequencies scaled(const RopeLinear& linear, double dim, double base) {
   std::vector<double> f = plain(dim, base);
@@ -30,7 +33,8 @@ RopeFrequencies scaled(const RopeNtk& ntk, double dim, double base) {
 
 RopeFrequencies scaled(const RopeDynamicNtk& ntk, double dim, double base) {
   const double len = static_cast<double>(std::max(ntk.seq_len, ntk.original_max_len));
-  const double factor = ntk.factor * len / static_cast<double>(ntk.original_max_len) - (ntk.factor - 1);
+  const double factor =
+      ntk.factor * len / static_cast<double>(ntk.original_max_len) - (ntk.factor - 1);
   return scaled(RopeNtk{factor}, dim, base);
 }
 
@@ -43,7 +47,8 @@ double pair_that_turns(double times, const RopeYarn& yarn, double dim, double ba
 double yarn_attention_factor(const RopeYarn& yarn) {
   if (yarn.attention_factor) return *yarn.attention_factor;
   const auto m = [&](double mscale) { return 0.1 * mscale * std::log(yarn.factor) + 1; };
-  return yarn.mscale != 0 && yarn.mscale_all_dim != 0 ? m(yarn.mscale) / m(yarn.mscale_all_dim) : m(1);
+  return yarn.mscale != 0 && yarn.mscale_all_dim != 0 ? m(yarn.mscale) / m(yarn.mscale_all_dim)
+                                                      : m(1);
 }
 
 RopeFrequencies scaled(const RopeYarn& yarn, double dim, double base) {
@@ -69,7 +74,8 @@ RopeFrequencies scaled(const RopeLlama3& llama, double dim, double base) {
   std::vector<double> f = plain(dim, base);
   for (double& x : f) {
     const double turns = len * x / kTurn;  // within the original length
-    const double share = (turns - llama.low_freq_factor) / (llama.high_freq_factor - llama.low_freq_factor);
+    const double share =
+        (turns - llama.low_freq_factor) / (llama.high_freq_factor - llama.low_freq_factor);
     const double kept = std::clamp(share, 0.0, 1.0);
     x = (1 - kept) * x / llama.factor + kept * x;
   }
@@ -80,7 +86,8 @@ RopeFrequencies scaled(const RopeLlama3& llama, double dim, double base) {
 
 RopeFrequencies rope_frequencies(std::int64_t rotary_dim, const RopeOptions& options) {
   const double dim = static_cast<double>(rotary_dim);
-  return std::visit([&](const auto& scaling) { return scaled(scaling, dim, options.base); }, options.scaling);
+  return std::visit([&](const auto& scaling) { return scaled(scaling, dim, options.base); },
+                    options.scaling);
 }
 
 }  // namespace regard::plan

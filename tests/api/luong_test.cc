@@ -1,4 +1,5 @@
-// tests/api/luong_test.cc - attention with Luong's dot and general scores against plain loops of double.
+// tests/api/luong_test.cc - attention with Luong's dot and general scores against plain loops of
+// double.
 #include "regard/luong.h"
 
 #include <gtest/gtest.h>
@@ -34,10 +35,12 @@ std::vector<double> luong(const double* q, const std::vector<float>& w, const st
   for (std::int64_t j = 0; j < keys; ++j) {
     double score = 0;
     for (std::int64_t a = 0; a < q_dim; ++a) {
-      for (std::int64_t b = 0; b < dim; ++b) score += q[a] * at(w, a * dim + b) * at(k, j * dim + b);
+      for (std::int64_t b = 0; b < dim; ++b)
+        score += q[a] * at(w, a * dim + b) * at(k, j * dim + b);
     }
     sum += std::exp(score);
-    for (std::int64_t e = 0; e < dim; ++e) out[static_cast<std::size_t>(e)] += std::exp(score) * at(v, j * dim + e);
+    for (std::int64_t e = 0; e < dim; ++e)
+      out[static_cast<std::size_t>(e)] += std::exp(score) * at(v, j * dim + e);
   }
   for (double& x : out) x /= sum;
   return out;
@@ -50,9 +53,10 @@ TEST(Luong, GeneralScore) {
   const std::vector<float> k = normals(rng, keys * dim), v = normals(rng, keys * dim);
   REGARD_FOR_EACH_ISA(isa) {
     std::vector<float> projected(static_cast<std::size_t>(queries * dim)), out = projected;
-    luong_general({w.data(), {q_dim, dim}}).run({q.data(), {queries, q_dim}}, {projected.data(), {queries, dim}});
-    attention({projected.data(), {1, 1, queries, dim}}, {k.data(), {1, 1, keys, dim}}, {v.data(), {1, 1, keys, dim}},
-              {out.data(), {1, 1, queries, dim}}, {.scale = 1.0F});
+    luong_general({w.data(), {q_dim, dim}})
+        .run({q.data(), {queries, q_dim}}, {projected.data(), {queries, dim}});
+    attention({projected.data(), {1, 1, queries, dim}}, {k.data(), {1, 1, keys, dim}},
+              {v.data(), {1, 1, keys, dim}}, {out.data(), {1, 1, queries, dim}}, {.scale = 1.0F});
     for (std::int64_t i = 0; i < queries; ++i) {
       std::vector<double> query;
       for (std::int64_t a = 0; a < q_dim; ++a) query.push_back(at(q, i * q_dim + a));
@@ -68,14 +72,17 @@ TEST(Luong, GeneralScore) {
 TEST(Luong, DotScoreIsScaleOne) {
   Rng rng(2);
   const std::int64_t keys = 20, dim = 4;
-  const std::vector<float> q = normals(rng, dim), k = normals(rng, keys * dim), v = normals(rng, keys * dim);
-  std::vector<float> identity(static_cast<std::size_t>(dim * dim)), out(static_cast<std::size_t>(dim));
+  const std::vector<float> q = normals(rng, dim), k = normals(rng, keys * dim),
+                           v = normals(rng, keys * dim);
+  std::vector<float> identity(static_cast<std::size_t>(dim * dim)),
+      out(static_cast<std::size_t>(dim));
   for (std::int64_t i = 0; i < dim; ++i) identity[static_cast<std::size_t>(i * dim + i)] = 1;
-  attention({q.data(), {1, 1, 1, dim}}, {k.data(), {1, 1, keys, dim}}, {v.data(), {1, 1, keys, dim}},
-            {out.data(), {1, 1, 1, dim}}, {.scale = 1.0F});
+  attention({q.data(), {1, 1, 1, dim}}, {k.data(), {1, 1, keys, dim}},
+            {v.data(), {1, 1, keys, dim}}, {out.data(), {1, 1, 1, dim}}, {.scale = 1.0F});
   const std::vector<double> query(q.begin(), q.end());
   const std::vector<double> exact = luong(query.data(), identity, k, v, dim, dim);
-  for (std::int64_t e = 0; e < dim; ++e) EXPECT_NEAR(at(out, e), exact[static_cast<std::size_t>(e)], 1e-5);
+  for (std::int64_t e = 0; e < dim; ++e)
+    EXPECT_NEAR(at(out, e), exact[static_cast<std::size_t>(e)], 1e-5);
 }
 
 TEST(Luong, AnyStrides) {
@@ -101,8 +108,10 @@ std::string refusal(TensorView<const float, 2> weight) {
 TEST(Luong, Refusals) {
   const float one = 1;
   EXPECT_EQ(refusal({&one, {0, 1}}), "luong_general: weight.shape[0] is 0, expected 1..2147483648");
-  EXPECT_EQ(refusal({&one, {1, -1}}), "luong_general: weight.shape[1] is -1, expected 1..2147483648");
-  EXPECT_EQ(refusal({nullptr, {1, 1}}), "luong_general: weight.data is null, expected a pointer to its elements");
+  EXPECT_EQ(refusal({&one, {1, -1}}),
+            "luong_general: weight.shape[1] is -1, expected 1..2147483648");
+  EXPECT_EQ(refusal({nullptr, {1, 1}}),
+            "luong_general: weight.data is null, expected a pointer to its elements");
 }
 
 }  // namespace

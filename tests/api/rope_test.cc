@@ -1,4 +1,5 @@
-// tests/api/rope_test.cc - rotary positions against the formulas in long double, within a derived bound, and their bits.
+// tests/api/rope_test.cc - rotary positions against the formulas in long double, within a derived
+// bound, and their bits.
 #include "regard/rope.h"
 
 #include <gtest/gtest.h>
@@ -25,15 +26,18 @@ struct Expected {
   double bound;
 };
 
-double storage_unit(DType dtype) { return dtype == DType::kF32 ? 0 : dtype == DType::kBf16 ? 0x1p-8 : 0x1p-11; }
+double storage_unit(DType dtype) {
+  return dtype == DType::kF32 ? 0 : dtype == DType::kBf16 ? 0x1p-8 : 0x1p-11;
+}
 double storage_least(DType dtype) { return dtype == DType::kF16 ? 0x1p-25 : 0x1p-134; }
 
-/// x cos t + y sin t times m, x and y exact. The angle, a product in double of a frequency that is right to 2^-51, is
-/// off by 2^-50 |t|; cos and sin add 2^-52 and are rounded to float32 (u); two products and a sum are rounded (2 u more
-/// for each term); then the storage type rounds.
+/// x cos t + y sin t times m, x and y exact. The angle, a product in double of a frequency that is
+/// right to 2^-51, is off by 2^-50 |t|; cos and sin add 2^-52 and are rounded to float32 (u); two
+/// products and a sum are rounded (2 u more for each term); then the storage type rounds.
 Expected turned(float x, float y, Wide angle, double m, DType dtype) {
   const double u = 0x1p-24;
-  const double cos = static_cast<double>(std::cos(angle)), sin = static_cast<double>(std::sin(angle));
+  const double cos = static_cast<double>(std::cos(angle)),
+               sin = static_cast<double>(std::sin(angle));
   const double xm = static_cast<double>(x) * m, ym = static_cast<double>(y) * m;
   const double value = xm * cos + ym * sin;
   const double off = 0x1p-50 * static_cast<double>(std::abs(angle)) + 0x1p-51;
@@ -44,7 +48,8 @@ Expected turned(float x, float y, Wide angle, double m, DType dtype) {
 }
 
 Tensor<4> random_tensor(Rng& rng, const std::array<std::int64_t, 4>& shape, bool may_broadcast) {
-  const Tensor<4> tensor(shape, random_layout<4>(rng, may_broadcast), rng.pick({DType::kF32, DType::kF32, DType::kBf16, DType::kF16}));
+  const Tensor<4> tensor(shape, random_layout<4>(rng, may_broadcast),
+                         rng.pick({DType::kF32, DType::kF32, DType::kBf16, DType::kF16}));
   tensor.for_each([&](float& x) { x = rng.normal(); });
   return tensor;
 }
@@ -63,7 +68,8 @@ TEST(Rope, WithinItsBound) {
     const RopeOptions options{.base = rng.pick({10000.0, 500000.0}),
                               .style = is_split ? RopeStyle::kHalfSplit : RopeStyle::kInterleaved,
                               .rotary_dim = is_partial ? rotary : 0};
-    const std::array<std::int64_t, 4> shape{rng.integer(0, 3), rng.integer(1, 4), rng.integer(0, 40), dim};
+    const std::array<std::int64_t, 4> shape{rng.integer(0, 3), rng.integer(1, 4),
+                                            rng.integer(0, 40), dim};
     const Tensor<4> x = random_tensor(rng, shape, true), out = random_tensor(rng, shape, false);
     const std::int64_t first = rng.integer(-100, 1 << rng.integer(1, 20));
     const Rope rope(dim, options);
@@ -74,10 +80,13 @@ TEST(Rope, WithinItsBound) {
       for (std::int64_t h = 0; h < shape[1]; ++h) {
         for (std::int64_t n = 0; n < shape[2]; ++n) {
           for (std::int64_t i = 0; i < rotary / 2; ++i) {
-            const std::int64_t at_a = is_split ? i : 2 * i, at_b = is_split ? i + rotary / 2 : 2 * i + 1;
-            const Wide angle = static_cast<Wide>(first + n) * plain_frequency(i, rotary, options.base);
+            const std::int64_t at_a = is_split ? i : 2 * i,
+                               at_b = is_split ? i + rotary / 2 : 2 * i + 1;
+            const Wide angle =
+                static_cast<Wide>(first + n) * plain_frequency(i, rotary, options.base);
             const float a = x.get(b, h, n, at_a), v = x.get(b, h, n, at_b);
-            const Expected low = turned(a, -v, angle, 1, out.dtype()), high = turned(v, a, angle, 1, out.dtype());
+            const Expected low = turned(a, -v, angle, 1, out.dtype()),
+                           high = turned(v, a, angle, 1, out.dtype());
             ASSERT_NEAR(static_cast<double>(out.get(b, h, n, at_a)), low.value, low.bound);
             ASSERT_NEAR(static_cast<double>(out.get(b, h, n, at_b)), high.value, high.bound);
           }
@@ -95,8 +104,8 @@ TEST(Rope, WithinItsBound) {
   }
 }
 
-std::vector<float> rotated(const Rope& rope, const Tensor<4>& x, std::span<const std::int64_t> positions,
-                           Executor* executor = nullptr) {
+std::vector<float> rotated(const Rope& rope, const Tensor<4>& x,
+                           std::span<const std::int64_t> positions, Executor* executor = nullptr) {
   const Tensor<4> out(x.shape());
   rope.apply(x, out, positions, executor);
   return out.values();
@@ -175,9 +184,11 @@ TEST(Rope, ScoresDependOnTheDistance) {
   k.for_each([&](float& v) { v = rng.normal(); });
   const Rope rope(64, {.style = RopeStyle::kInterleaved});
   const auto score = [&](std::int64_t q_position, std::int64_t k_position) {
-    const std::vector<float> a = rotated(rope, q, std::vector{q_position}), b = rotated(rope, k, std::vector{k_position});
+    const std::vector<float> a = rotated(rope, q, std::vector{q_position}),
+                             b = rotated(rope, k, std::vector{k_position});
     double sum = 0;
-    for (std::size_t i = 0; i < 64; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    for (std::size_t i = 0; i < 64; ++i)
+      sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
     return sum;
   };
   EXPECT_NEAR(score(1000, 990), score(10, 0), 1e-4);
@@ -205,7 +216,8 @@ void expect_frequency(const Rope& rope, std::size_t i, double want) {
 TEST(RopeScaling, Linear) {
   const Rope rope(64, {.scaling = RopeLinear{4}});
   ASSERT_EQ(rope.frequencies().size(), 32U);
-  for (std::size_t i = 0; i < 32; ++i) expect_frequency(rope, i, std::pow(10000.0, -static_cast<double>(i) / 32) / 4);
+  for (std::size_t i = 0; i < 32; ++i)
+    expect_frequency(rope, i, std::pow(10000.0, -static_cast<double>(i) / 32) / 4);
 }
 
 TEST(RopeScaling, Ntk) {
@@ -217,42 +229,50 @@ TEST(RopeScaling, Ntk) {
 }
 
 TEST(RopeScaling, DynamicNtk) {
-  const Rope rope(64, {.scaling = RopeDynamicNtk{.factor = 2, .original_max_len = 2048, .seq_len = 8192}});
+  const Rope rope(
+      64, {.scaling = RopeDynamicNtk{.factor = 2, .original_max_len = 2048, .seq_len = 8192}});
   expect_frequency(rope, 1, 0.7042693252165533);
   expect_frequency(rope, 16, 0.003662860395123454);
   expect_frequency(rope, 31, 1.905030617376177e-05);
-  const Rope within(64, {.scaling = RopeDynamicNtk{.factor = 2, .original_max_len = 2048, .seq_len = 100}});
-  for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(within.frequencies()[i], Rope(64).frequencies()[i]);
+  const Rope within(
+      64, {.scaling = RopeDynamicNtk{.factor = 2, .original_max_len = 2048, .seq_len = 100}});
+  for (std::size_t i = 0; i < 32; ++i)
+    EXPECT_EQ(within.frequencies()[i], Rope(64).frequencies()[i]);
 }
 
 TEST(RopeScaling, Yarn) {
   const Rope rope(128, {.scaling = RopeYarn{.factor = 16, .original_max_len = 4096}});
-  const std::vector<std::pair<std::size_t, double>> wanted{
-      {0, 1},
-      {20, 0.056234132519034905},
-      {21, 0.046940859997959404},
-      {30, 0.00852684377296741},
-      {45, 0.00015177160473182487},
-      {46, 8.334508951020775e-05},
-      {63, 7.217387404309114e-06}};
+  const std::vector<std::pair<std::size_t, double>> wanted{{0, 1},
+                                                           {20, 0.056234132519034905},
+                                                           {21, 0.046940859997959404},
+                                                           {30, 0.00852684377296741},
+                                                           {45, 0.00015177160473182487},
+                                                           {46, 8.334508951020775e-05},
+                                                           {63, 7.217387404309114e-06}};
   for (const auto& [i, frequency] : wanted) expect_frequency(rope, i, frequency);
   EXPECT_NEAR(rope.attention_factor(), 1.2772588722239782, 1e-15);
 }
 
 TEST(RopeScaling, YarnNotTruncated) {
-  const Rope rope(64, {.base = 150000, .scaling = RopeYarn{.factor = 32, .original_max_len = 4096, .truncate = false}});
+  const Rope rope(64,
+                  {.base = 150000,
+                   .scaling = RopeYarn{.factor = 32, .original_max_len = 4096, .truncate = false}});
   const std::vector<std::pair<std::size_t, double>> wanted{
-      {8, 0.050813274815461475},   {9, 0.03170569618466377},     {12, 0.006794959489732219},
+      {8, 0.050813274815461475},    {9, 0.03170569618466377},     {12, 0.006794959489732219},
       {17, 0.00012931870124506317}, {18, 3.8308812373753384e-05}, {31, 3.0235114281192144e-07}};
   for (const auto& [i, frequency] : wanted) expect_frequency(rope, i, frequency);
 }
 
 TEST(RopeScaling, YarnAttentionFactor) {
-  const auto factor = [](const RopeYarn& yarn) { return Rope(64, {.scaling = yarn}).attention_factor(); };
+  const auto factor = [](const RopeYarn& yarn) {
+    return Rope(64, {.scaling = yarn}).attention_factor();
+  };
   EXPECT_EQ(factor({.factor = 40, .original_max_len = 4096, .attention_factor = 0.5}), 0.5);
-  EXPECT_NEAR(factor({.factor = 40, .original_max_len = 4096, .mscale = 1, .mscale_all_dim = 0.707}), 1.0857263992561355,
-              1e-15);
-  EXPECT_NEAR(factor({.factor = 40, .original_max_len = 4096, .mscale = 0.5}), 0.1 * std::log(40.0) + 1, 1e-15);
+  EXPECT_NEAR(
+      factor({.factor = 40, .original_max_len = 4096, .mscale = 1, .mscale_all_dim = 0.707}),
+      1.0857263992561355, 1e-15);
+  EXPECT_NEAR(factor({.factor = 40, .original_max_len = 4096, .mscale = 0.5}),
+              0.1 * std::log(40.0) + 1, 1e-15);
   EXPECT_EQ(factor({.factor = 1, .original_max_len = 4096}), 1);
   // A ramp of no length: base so large that both ends are pair 0.
   const Rope steep(4, {.base = 1e30, .scaling = RopeYarn{.factor = 2, .original_max_len = 4}});
@@ -264,22 +284,22 @@ TEST(RopeScaling, YarnAttentionFactor) {
 TEST(RopeScaling, AttentionFactorMultiplies) {
   const std::vector<float> x{3, 4};
   std::vector<float> out(2);
-  const Rope rope(2, {.scaling = RopeYarn{.factor = 1, .original_max_len = 8, .attention_factor = 2}});
+  const Rope rope(2,
+                  {.scaling = RopeYarn{.factor = 1, .original_max_len = 8, .attention_factor = 2}});
   rope.apply({x.data(), {1, 1, 1, 2}}, {out.data(), {1, 1, 1, 2}}, 0);
   EXPECT_EQ(out, (std::vector<float>{6, 8}));
 }
 
 TEST(RopeScaling, Llama3) {
   const Rope rope(128, {.base = 500000, .scaling = RopeLlama3{}});
-  const std::vector<std::pair<std::size_t, double>> wanted{
-      {0, 1},
-      {10, 0.12868737343265052},
-      {28, 0.0032114459947525913},
-      {30, 0.0013718935677611381},
-      {32, 0.0005248461609929547},
-      {34, 0.00017850781276799638},
-      {40, 3.428102195952591e-05},
-      {63, 3.068925988914511e-07}};
+  const std::vector<std::pair<std::size_t, double>> wanted{{0, 1},
+                                                           {10, 0.12868737343265052},
+                                                           {28, 0.0032114459947525913},
+                                                           {30, 0.0013718935677611381},
+                                                           {32, 0.0005248461609929547},
+                                                           {34, 0.00017850781276799638},
+                                                           {40, 3.428102195952591e-05},
+                                                           {63, 3.068925988914511e-07}};
   for (const auto& [i, frequency] : wanted) expect_frequency(rope, i, frequency);
   EXPECT_EQ(rope.attention_factor(), 1);
 }
@@ -297,14 +317,18 @@ std::string refusal(Call call) {
 std::string option_refusal(std::int64_t head_dim, const RopeOptions& options) {
   return refusal([&] { (void)Rope(head_dim, options); });
 }
-std::string scaling_refusal(const RopeScaling& scaling) { return option_refusal(64, {.scaling = scaling}); }
+std::string scaling_refusal(const RopeScaling& scaling) {
+  return option_refusal(64, {.scaling = scaling});
+}
 
 TEST(RopeErrors, Options) {
   EXPECT_EQ(option_refusal(0, {}), "Rope: head_dim is 0, expected 1..1024");
   EXPECT_EQ(option_refusal(1025, {}), "Rope: head_dim is 1025, expected 1..1024");
   EXPECT_EQ(option_refusal(7, {}), "Rope: rotary_dim is 7, expected an even number, 2..7");
-  EXPECT_EQ(option_refusal(8, {.rotary_dim = 10}), "Rope: rotary_dim is 10, expected an even number, 2..8");
-  EXPECT_EQ(option_refusal(8, {.rotary_dim = -2}), "Rope: rotary_dim is -2, expected an even number, 2..8");
+  EXPECT_EQ(option_refusal(8, {.rotary_dim = 10}),
+            "Rope: rotary_dim is 10, expected an even number, 2..8");
+  EXPECT_EQ(option_refusal(8, {.rotary_dim = -2}),
+            "Rope: rotary_dim is -2, expected an even number, 2..8");
   EXPECT_EQ(option_refusal(8, {.base = 1}), "Rope: base is 1, expected a finite number above 1");
   EXPECT_EQ(option_refusal(8, {.base = std::numeric_limits<double>::infinity()}),
             "Rope: base is inf, expected a finite number above 1");
@@ -313,32 +337,43 @@ TEST(RopeErrors, Options) {
 TEST(RopeErrors, Scaling) {
   const std::string name = "Rope: scaling.";
   EXPECT_EQ(scaling_refusal(RopeLinear{0}), name + "factor is 0, expected a finite number above 0");
-  EXPECT_EQ(scaling_refusal(RopeNtk{std::nan("")}), name + "factor is nan, expected a finite number above 0");
-  EXPECT_EQ(option_refusal(2, {.scaling = RopeNtk{2}}), "Rope: rotary_dim is 2, expected 4 or more (NTK scaling)");
-  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{0.5, 8, 8}), name + "factor is 0.5, expected a finite number of at least 1");
-  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{2, 0, 8}), name + "original_max_len is 0, expected 1..1099511627776");
-  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{2, 8, -1}), name + "seq_len is -1, expected 0..1099511627776");
+  EXPECT_EQ(scaling_refusal(RopeNtk{std::nan("")}),
+            name + "factor is nan, expected a finite number above 0");
+  EXPECT_EQ(option_refusal(2, {.scaling = RopeNtk{2}}),
+            "Rope: rotary_dim is 2, expected 4 or more (NTK scaling)");
+  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{0.5, 8, 8}),
+            name + "factor is 0.5, expected a finite number of at least 1");
+  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{2, 0, 8}),
+            name + "original_max_len is 0, expected 1..1099511627776");
+  EXPECT_EQ(scaling_refusal(RopeDynamicNtk{2, 8, -1}),
+            name + "seq_len is -1, expected 0..1099511627776");
   EXPECT_EQ(option_refusal(2, {.scaling = RopeDynamicNtk{2, 8, 8}}),
             "Rope: rotary_dim is 2, expected 4 or more (NTK scaling)");
-  EXPECT_EQ(scaling_refusal(RopeYarn{.factor = 0.5}), name + "factor is 0.5, expected a finite number of at least 1");
-  EXPECT_EQ(scaling_refusal(RopeYarn{.factor = 2}), name + "original_max_len is 0, expected 1..1099511627776");
+  EXPECT_EQ(scaling_refusal(RopeYarn{.factor = 0.5}),
+            name + "factor is 0.5, expected a finite number of at least 1");
+  EXPECT_EQ(scaling_refusal(RopeYarn{.factor = 2}),
+            name + "original_max_len is 0, expected 1..1099511627776");
   const RopeYarn yarn{.factor = 2, .original_max_len = 4096};
   RopeYarn wrong = yarn;
   wrong.beta_slow = 0;
   EXPECT_EQ(scaling_refusal(wrong), name + "beta_slow is 0, expected a finite number above 0");
   wrong = yarn;
   wrong.beta_fast = 0.5;
-  EXPECT_EQ(scaling_refusal(wrong), name + "beta_fast is 0.5, expected a finite number of at least 1");
+  EXPECT_EQ(scaling_refusal(wrong),
+            name + "beta_fast is 0.5, expected a finite number of at least 1");
   wrong = yarn;
   wrong.attention_factor = 0;
-  EXPECT_EQ(scaling_refusal(wrong), name + "attention_factor is 0, expected a finite number above 0");
+  EXPECT_EQ(scaling_refusal(wrong),
+            name + "attention_factor is 0, expected a finite number above 0");
   wrong = yarn;
   wrong.mscale = -1;
   EXPECT_EQ(scaling_refusal(wrong), name + "mscale is -1, expected a finite number of at least 0");
   wrong = yarn;
   wrong.mscale_all_dim = -1;
-  EXPECT_EQ(scaling_refusal(wrong), name + "mscale_all_dim is -1, expected a finite number of at least 0");
-  EXPECT_EQ(scaling_refusal(RopeLlama3{.factor = 0}), name + "factor is 0, expected a finite number above 0");
+  EXPECT_EQ(scaling_refusal(wrong),
+            name + "mscale_all_dim is -1, expected a finite number of at least 0");
+  EXPECT_EQ(scaling_refusal(RopeLlama3{.factor = 0}),
+            name + "factor is 0, expected a finite number above 0");
   EXPECT_EQ(scaling_refusal(RopeLlama3{.low_freq_factor = 0}),
             name + "low_freq_factor is 0, expected a finite number above 0");
   EXPECT_EQ(scaling_refusal(RopeLlama3{.high_freq_factor = 1}),
@@ -350,7 +385,9 @@ TEST(RopeErrors, Scaling) {
 TEST(RopeErrors, ViewsAndPositions) {
   const Rope rope(4);
   std::vector<float> memory(48);
-  const auto view = [&](std::array<std::int64_t, 4> shape) { return TensorView<float, 4>(memory.data(), shape); };
+  const auto view = [&](std::array<std::int64_t, 4> shape) {
+    return TensorView<float, 4>(memory.data(), shape);
+  };
   const auto first = [&](InputView<4> x, OutputView<4> out, std::int64_t position) {
     return refusal([&] { rope.apply(x, out, position); });
   };
@@ -359,9 +396,12 @@ TEST(RopeErrors, ViewsAndPositions) {
   };
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
   EXPECT_EQ(first(view({2, 2, 3, 4}), view({2, 2, 3, 4}), 0), "");
-  EXPECT_EQ(first(view({2, 2, 3, 2}), view({2, 2, 3, 4}), 0), "Rope: x.shape[3] is 2, expected 4 (head_dim)");
-  EXPECT_EQ(first(view({2, -2, 3, 4}), view({2, 2, 3, 4}), 0), "Rope: x.shape[1] is -2, expected 0..1099511627776");
-  EXPECT_EQ(first(view({2, 2, 3, 4}), view({2, 2, 2, 4}), 0), "Rope: out.shape[2] is 2, expected 3 (as x)");
+  EXPECT_EQ(first(view({2, 2, 3, 2}), view({2, 2, 3, 4}), 0),
+            "Rope: x.shape[3] is 2, expected 4 (head_dim)");
+  EXPECT_EQ(first(view({2, -2, 3, 4}), view({2, 2, 3, 4}), 0),
+            "Rope: x.shape[1] is -2, expected 0..1099511627776");
+  EXPECT_EQ(first(view({2, 2, 3, 4}), view({2, 2, 2, 4}), 0),
+            "Rope: out.shape[2] is 2, expected 3 (as x)");
   EXPECT_EQ(first({static_cast<const float*>(nullptr), {1, 1, 1, 4}}, view({1, 1, 1, 4}), 0),
             "Rope: x.data is null, expected a pointer to its elements");
   EXPECT_EQ(first(view({1, 1, 1, 4}), view({1, 1, 1, 4}), kMost + 1),
@@ -371,10 +411,14 @@ TEST(RopeErrors, ViewsAndPositions) {
   EXPECT_EQ(each({0, 1, 2}), "");
   EXPECT_EQ(each({0, 1, 2, 0, 1, 2}), "");
   EXPECT_EQ(each({0, 1}), "Rope: positions.size() is 2, expected N (3) or B * N (B = 2)");
-  EXPECT_EQ(each({0, 1, 2, 3, 4, 5, 6, 7, 8}), "Rope: positions.size() is 9, expected N (3) or B * N (B = 2)");
+  EXPECT_EQ(each({0, 1, 2, 3, 4, 5, 6, 7, 8}),
+            "Rope: positions.size() is 9, expected N (3) or B * N (B = 2)");
   EXPECT_EQ(each({0, 1, -kMost - 1}),
             "Rope: positions[2] is -1099511627777, expected -1099511627776..1099511627776");
-  EXPECT_EQ(refusal([&] { rope.apply(view({0, 2, 0, 4}), view({0, 2, 0, 4}), std::vector<std::int64_t>{}); }), "");
+  EXPECT_EQ(refusal([&] {
+              rope.apply(view({0, 2, 0, 4}), view({0, 2, 0, 4}), std::vector<std::int64_t>{});
+            }),
+            "");
 }
 
 }  // namespace
