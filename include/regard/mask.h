@@ -3,9 +3,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
+
+#include "regard/tensor_view.h"
 
 namespace regard {
 
@@ -41,6 +46,7 @@ struct FullMask {
   bool allows(std::int64_t, std::int64_t) const { return true; }
   TileKind classify(TileRange) const { return TileKind::kFull; }
   std::uint64_t row_bits(std::int64_t, std::int64_t) const { return ~std::uint64_t{0}; }
+  std::string describe() const { return "full"; }
 };
 
 /// A query sees the keys at its own position and before it: kv <= q.
@@ -53,6 +59,61 @@ struct CausalMask {
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const {
     return low_bits(q - kv_begin + 1);
   }
+  std::string describe() const { return "causal"; }
+};
+
+/// A query sees the keys from `left` before its position to `right` after it: q - left <= kv <= q + right. Either side may
+/// be kUnbounded; negative numbers move the window away from the query.
+struct WindowMask {
+  static constexpr std::int64_t kUnbounded = std::int64_t{1} << 62;
+  std::int64_t left = kUnbounded;
+  std::int64_t right = kUnbounded;
+
+  bool allows(std::int64_t q, std::int64_t kv) const { return first(q) <= kv && kv <= last(q); }
+  TileKind classify(TileRange t) const {
+    if (t.kv_end - 1 < first(t.q_begin) || t.kv_begin > last(t.q_end - 1) ||
+        (left < kUnbounded && right < kUnbounded && left + right < 0)) {
+      return TileKind::kEmpty;
+    }
+    const bool full = first(t.q_end - 1) <= t.kv_begin && t.kv_end - 1 <= last(t.q_begin);
+    return full ? TileKind::kFull : TileKind::kPartial;
+  }
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const {
+    return low_bits(last(q) - kv_begin + 1) & ~low_bits(first(q) - kv_begin);
+  }
+  std::string describe() const;
+
+ private:
+  std::int64_t first(std::int64_t q) const { return left >= kUnbounded ? -kUnbounded : q - left; }
+  std::int64_t last(std::int64_t q) const { return right >= kUnbounded ? kUnbounded : q + right; }
+};
+
+/// Every query sees the keys before position `length`: a prompt that all may read, or the length of what is there.
+struct PrefixMask {
+  std::int64_t length = 0;
+
+  bool allows(std::int64_t, std::int64_t kv) const { return kv < length; }
+  TileKind classify(TileRange t) const {
+    if (t.kv_begin >= length) return TileKind::kEmpty;
+    return t.kv_end <= length ? TileKind::kFull : TileKind::kPartial;
+  }
+  std::uint64_t row_bits(std::int64_t, std::int64_t kv_begin) const { return low_bits(length - kv_begin); }
+  std::string describe() const;
+};
+
+/// A query sees every stride-th key, counted from its own position, before and after it: q - kv is a multiple of
+/// `stride` >= 1 (Child et al. 2019, with causal & (window | strided)).
+class StridedMask {
+ public:
+  explicit StridedMask(std::int64_t stride);
+
+  bool allows(std::int64_t q, std::int64_t kv) const { return (q - kv) % stride_ == 0; }
+  TileKind classify(TileRange tile) const;
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const;
+  std::string describe() const;
+
+ private:
+  std::int64_t stride_;
 };
 
 /// A query sees the keys of its own document. The same ids serve queries and keys (absolute
@@ -65,6 +126,7 @@ class DocumentMask {
   bool allows(std::int64_t q, std::int64_t kv) const;
   TileKind classify(TileRange tile) const;
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const;
+  std::string describe() const;
 
  private:
   struct Span {
@@ -76,6 +138,83 @@ class DocumentMask {
   std::vector<Span> blocks_;  // smallest and largest id of every 64 positions
 };
 
+/// Whole blocks of queries see whole blocks of keys, as a map says: block i of queries holds positions [i * q_block,
+/// (i + 1) * q_block). What lies outside the map sees nothing. The map is copied; it may differ between sequences and
+/// heads.
+class BlockMask {
+ public:
+  /// map (B or 1, H or 1, query blocks, key blocks), true = may see. Throws std::invalid_argument for a block below 1.
+  BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::int64_t kv_block);
+
+  bool allows(std::int64_t q, std::int64_t kv) const;
+  TileKind classify(TileRange tile) const;
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const;
+  std::string describe() const;
+  bool varies() const { return shape_[0] * shape_[1] > 1; }
+  BlockMask at(std::int64_t batch, std::int64_t head) const;
+  void check(std::int64_t batch, std::int64_t num_heads) const;
+
+ private:
+  std::shared_ptr<const std::vector<std::uint8_t>> map_;  // shared by the copies for all sequences and heads
+  std::array<std::int64_t, 4> shape_;
+  std::int64_t q_block_, kv_block_, begin_ = 0;
+};
+
+/// A boolean for every pair, in the caller's memory, which must outlive the mask: (B or 1, H or 1, N, M), true = may see;
+/// extents of 1 and strides of 0 broadcast. Row 0 is for the query at position q_begin. What lies outside sees nothing.
+class DenseMask {
+ public:
+  explicit DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin = 0);
+
+  bool allows(std::int64_t q, std::int64_t kv) const;
+  /// kPartial: only the bits know.
+  TileKind classify(TileRange tile) const;
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const;
+  std::string describe() const;
+  bool varies() const { return allowed_.shape[0] * allowed_.shape[1] > 1; }
+  DenseMask at(std::int64_t batch, std::int64_t head) const;
+  void check(std::int64_t batch, std::int64_t num_heads) const;
+
+ private:
+  TensorView<const bool, 4> allowed_;
+  std::int64_t q_begin_;
+};
+
+/// A mask that may differ between sequences and heads, which the three questions do not know of: at() is the mask of one
+/// of them. Until it is asked, it answers for sequence 0 and head 0. A plan asks once for each.
+template <class M>
+concept VaryingMask = Mask<M> && requires(const M& m, std::int64_t i) {
+  { m.varies() } -> std::same_as<bool>;
+  { m.at(i, i) } -> std::same_as<M>;
+};
+
+/// What masks may offer beside the three questions, asked of any mask.
+template <Mask M>
+bool mask_varies(const M& m) {
+  if constexpr (VaryingMask<M>) return m.varies();
+  return false;
+}
+template <Mask M>
+M mask_at(const M& m, std::int64_t batch, std::int64_t head) {
+  if constexpr (VaryingMask<M>) return m.at(batch, head);
+  return m;
+}
+/// Throws std::invalid_argument where a mask does not fit a call of so many sequences and heads.
+template <Mask M>
+void check_mask(const M& m, std::int64_t batch, std::int64_t num_heads) {
+  if constexpr (requires { m.check(batch, num_heads); }) m.check(batch, num_heads);
+}
+/// The expression that makes the mask; "custom" for one that does not say.
+template <Mask M>
+std::string describe_mask(const M& m) {
+  if constexpr (requires { m.describe(); }) return m.describe();
+  return "custom";
+}
+
+inline std::string describe_pair(const std::string& a, const char* sign, const std::string& b) {
+  return std::string("(").append(a).append(sign).append(b).append(")");
+}
+
 /// Both allow.
 template <Mask A, Mask B>
 struct AndMask {
@@ -85,6 +224,15 @@ struct AndMask {
   TileKind classify(TileRange t) const { return std::min(a.classify(t), b.classify(t)); }
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const {
     return a.row_bits(q, kv) & b.row_bits(q, kv);
+  }
+  std::string describe() const { return describe_pair(describe_mask(a), " & ", describe_mask(b)); }
+  bool varies() const { return mask_varies(a) || mask_varies(b); }
+  AndMask at(std::int64_t batch, std::int64_t head) const {
+    return {mask_at(a, batch, head), mask_at(b, batch, head)};
+  }
+  void check(std::int64_t batch, std::int64_t num_heads) const {
+    check_mask(a, batch, num_heads);
+    check_mask(b, batch, num_heads);
   }
 };
 
@@ -98,6 +246,15 @@ struct OrMask {
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const {
     return a.row_bits(q, kv) | b.row_bits(q, kv);
   }
+  std::string describe() const { return describe_pair(describe_mask(a), " | ", describe_mask(b)); }
+  bool varies() const { return mask_varies(a) || mask_varies(b); }
+  OrMask at(std::int64_t batch, std::int64_t head) const {
+    return {mask_at(a, batch, head), mask_at(b, batch, head)};
+  }
+  void check(std::int64_t batch, std::int64_t num_heads) const {
+    check_mask(a, batch, num_heads);
+    check_mask(b, batch, num_heads);
+  }
 };
 
 /// Allows what the other forbids.
@@ -109,6 +266,10 @@ struct NotMask {
     return static_cast<TileKind>(2 - static_cast<int>(a.classify(t)));
   }
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const { return ~a.row_bits(q, kv); }
+  std::string describe() const { return std::string("!").append(describe_mask(a)); }
+  bool varies() const { return mask_varies(a); }
+  NotMask at(std::int64_t batch, std::int64_t head) const { return {mask_at(a, batch, head)}; }
+  void check(std::int64_t batch, std::int64_t num_heads) const { check_mask(a, batch, num_heads); }
 };
 
 template <Mask A, Mask B>

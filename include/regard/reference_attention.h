@@ -23,8 +23,8 @@ struct ReferenceOptions {
   Bf16Dots bf16_dots = Bf16Dots::kNo;
 };
 
-/// The exact result (to double precision, not rounded to the out type) and how far the engine may be
-/// from it, element by element. Arrays are row-major: out and out_bound (B, H, N, E); lse and
+/// The exact result (to double precision, not rounded to the out type) and how far the engine may
+/// be from it, element by element. Arrays are row-major: out and out_bound (B, H, N, E); lse and
 /// lse_bound (B, H, N). Rows that belong to no sequence (cu_seqlens_q), which attention() does not
 /// write, are NaN in all four.
 struct ReferenceResult {

@@ -111,6 +111,7 @@ void check_plan(const AttentionShape& s, const AttentionOptions& o) {
                      [&](std::size_t i) { return lengths.kv_len(i); });
   check_positions(o, lengths);
   check_sinks(s, o.sinks);
+  o.mask.check(lengths.count(), s.num_heads);
 }
 
 void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,

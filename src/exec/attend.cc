@@ -25,22 +25,25 @@ Matrix keys_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, con
           keys.kv_end - keys.kv_begin, tensor.shape[3], tensor.strides[2], tensor.strides[3]};
 }
 
-/// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the first strip of a
-/// block packs and uses a tile while it is in L1, and the others use whole chunks.
+std::uint32_t bit_of(const ChunkTiles& tiles, const Tile& tile) noexcept {
+  return 1U << (tile.kv_begin - tiles.chunk_begin) / kTileKeys;
+}
+
+/// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the first strip
+/// of a block packs and uses a tile while it is in L1, and the others use whole chunks.
 const Tile* run_end(const ChunkTiles& tiles, const Tile* first, std::uint32_t packed) noexcept {
-  const auto is_packed = [&](const Tile* t) { return packed >> (t->kv_begin - tiles.chunk_begin) / kTileKeys & 1; };
-  const Tile* last = first;
-  while (is_packed(last) && last + 1 != tiles.end() && last[1].kv_begin == last->kv_end && is_packed(last + 1)) ++last;
-  return last + 1;
+  const Tile* end = first + 1;
+  if (!(packed & bit_of(tiles, *first))) return end;
+  while (end != tiles.end() && end->kv_begin == end[-1].kv_end && (packed & bit_of(tiles, *end))) ++end;
+  return end;
 }
 
 /// Whether the tile must be packed; notes that it is. With one strip nobody else will use it: each tile takes the place
 /// of the one before, in L1.
 bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept {
   if (w.one_strip) return true;
-  const std::uint32_t bit = 1U << (tile.kv_begin - w.tiles.chunk_begin) / kTileKeys;
-  const bool taken = (packed & bit) == 0;
-  packed |= bit;
+  const bool taken = (packed & bit_of(w.tiles, tile)) == 0;
+  packed |= bit_of(w.tiles, tile);
   return taken;
 }
 
@@ -58,7 +61,6 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
                            .a_stride = depth,
                            .rows = strip.count(),
                            .b = packed,
-                           .b_row = panel,
                            .b_panel = depth * panel,
                            .panels = s.padded(keys) / panel,
                            .depth = depth,
@@ -97,7 +99,7 @@ kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows
 /// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
 bool is_poisoned(const Setup& s, const Call& call, const Rows& strip, const Tile& tile, Workspace& w) noexcept {
   if (tile.kind != TileKind::kPartial) return false;
-  const std::uint32_t bit = 1U << (tile.kv_begin - w.tiles.chunk_begin) / kTileKeys;
+  const std::uint32_t bit = bit_of(w.tiles, tile);
   if (!(w.values_seen & bit)) {
     w.values_seen |= bit;
     const bool finite = s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call.value, strip, tile));
@@ -113,7 +115,7 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
   const Product all = p;
   p.rows = p.panels = 1;
   p.b = values.data();
-  p.b_row = panel;
+  p.b_panel = 0;
   for (std::int64_t r = 0; r < all.rows; ++r) {
     const std::uint64_t bits = tiles.row_bits(tile, r);
     for (std::int64_t i = 0; i < all.panels; ++i) {
@@ -123,7 +125,7 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
             word == 1 ? (seen & 1 ? ~0U : 0U) : (seen & 1 ? 0xFFFFU : 0U) | (seen & 2 ? 0xFFFF0000U : 0U);
         for (std::int64_t j = 0; j < panel; ++j) {
           std::uint32_t value;
-          std::memcpy(&value, all.b + i * all.b_panel + k * all.b_row + j, sizeof value);
+          std::memcpy(&value, all.b + i * all.b_panel + k * panel + j, sizeof value);
           value &= keep;
           std::memcpy(&values[static_cast<std::size_t>(k * panel + j)], &value, sizeof value);
         }
@@ -135,68 +137,75 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
   }
 }
 
-/// Values that the product can read where they lie. Worth it when they are read once.
-bool is_in_place(const Setup& s, const Call& call) noexcept {
-  return s.arithmetic->word == 1 && call.value.dtype == DType::kF32 && call.value.strides[3] == 1 &&
-         s.shape.value_dim == s.out_stride();
+/// Tiles [begin, end) whose values one product takes.
+struct ValueRun {
+  const Tile* begin;
+  const Tile* end;
+  bool poisoned;
+  bool in_place;  ///< read where they lie: worth it when they are read once
+};
+
+ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Tile* begin, Workspace& w) noexcept {
+  // A word of two keys must not reach beyond the last.
+  const auto readable = [&](const Tile& t) { return w.values_in_place && t.kv_end % s.arithmetic->word == 0; };
+  ValueRun run{begin, begin + 1, is_poisoned(s, call, strip, *begin, w), false};
+  if (run.poisoned) return run;
+  run.in_place = readable(*begin);
+  if (!run.in_place) run.end = run_end(w.tiles, begin, w.values_packed);
+  while (run.in_place && run.end != w.tiles.end() && run.end->kv_begin == run.end[-1].kv_end && readable(*run.end))
+    ++run.end;
+  for (const Tile* t = begin + 1; t < run.end; ++t) {
+    if (is_poisoned(s, call, strip, *t, w)) run.end = t;
+  }
+  return run;
 }
 
-/// The value rows of a run of tiles as the product reads them, in p.b: in place, or packed now or before.
-void find_values(const Setup& s, const Call& call, const Rows& strip, const Tile& run, const Pace& pace, Workspace& w,
-                 Product& p) noexcept {
-  const std::int64_t word = s.arithmetic->word, panel = s.kernels->panel;
-  if (w.values_in_place) {
-    p.b = static_cast<const float*>(keys_of(s, call.value, strip, run).data);
-    p.b_row = call.value.strides[2];
-    p.b_panel = panel;
-    return;
+/// The packed values of a run, from its first key on; packed now if they are not yet.
+const float* packed_values(const Setup& s, const Call& call, const Rows& strip, const ValueRun& run, const Pace& pace,
+                           Workspace& w) noexcept {
+  const std::int64_t offset = w.one_strip ? 0 : (run.begin->kv_begin - w.tiles.chunk_begin) / s.arithmetic->word;
+  float* packed = w.value + offset * s.kernels->panel;
+  if (take(w, *run.begin, w.values_packed)) {
+    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *run.begin), w.value_depth, packed,
+                                                     pace.pack_values);
   }
-  const std::int64_t offset = w.one_strip ? 0 : (run.kv_begin - w.tiles.chunk_begin) / word;
-  const std::int64_t depth = (w.one_strip ? kTileKeys : kChunkKeys) / word;
-  float* packed = w.value + offset * panel;
-  if (take(w, run, w.values_packed))
-    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, run), depth, packed, pace.pack_values);
-  p.b = packed;
-  p.b_row = panel;
-  p.b_panel = depth * panel;
+  return packed;
 }
 
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
 void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace& pace, Workspace& w,
                 float* out) noexcept {
-  const std::int64_t word = s.arithmetic->word, stride = s.out_stride();
+  const std::int64_t word = s.arithmetic->word, panel = s.kernels->panel, stride = s.out_stride();
   const ChunkTiles& tiles = w.tiles;
   const std::int64_t first = tiles.begin()->kv_begin;
-  for (const Tile *tile = tiles.begin(), *end; tile != tiles.end(); tile = end) {
-    end = run_end(tiles, tile, w.values_packed);
-    const bool poisoned = is_poisoned(s, call, strip, *tile, w);
-    if (poisoned) end = tile + 1;
-    for (const Tile* t = tile + 1; t < end; ++t) {
-      if (is_poisoned(s, call, strip, *t, w)) end = t;
-    }
+  for (const Tile* tile = tiles.begin(); tile != tiles.end();) {
+    const ValueRun run = value_run(s, call, strip, tile, w);
     // Keys before the first and after the last that any row sees have weight 0: they are left out.
-    const std::int64_t skipped = poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
-    const std::int64_t last = std::min(end[-1].kv_end, tiles.visible_end);
-    Product p{.a = w.scores + first - tiles.chunk_begin + (tile->kv_begin - first) / word + skipped,
+    const std::int64_t skip = run.poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
+    const std::int64_t last = std::min(run.end[-1].kv_end, tiles.visible_end);
+    Product p{.a = w.scores + first - tiles.chunk_begin + (tile->kv_begin - first) / word + skip,
               .a_stride = kChunkKeys,
               .rows = strip.count(),
               .b = nullptr,
-              .b_row = 0,
-              .b_panel = 0,
-              .panels = stride / s.kernels->panel,
-              .depth = s.arithmetic->words(last - tile->kv_begin) - skipped,
+              .panels = stride / panel,
+              .depth = s.arithmetic->words(last - tile->kv_begin) - skip,
               .c = out,
               .c_stride = stride,
               .scale = 1.0f,
               .accumulate = tile != tiles.begin(),
               .meanwhile = pace.value};
-    find_values(s, call, strip, {tile->kv_begin, end[-1].kv_end, tile->kind}, pace, w, p);
-    p.b += skipped * p.b_row;
-    if (poisoned) {
-      accumulate_visible(s, *tile, tiles, p);
+    if (run.in_place) {
+      p.b = static_cast<const float*>(
+          keys_of(s, call.value, strip, {tile->kv_begin + skip * word, last, tile->kind}).data);
+      p.b_row = call.value.strides[2];
+      s.arithmetic->product_in_place[index(call.value.dtype)](p);
     } else {
-      s.arithmetic->product(p);
+      p.b = packed_values(s, call, strip, run, pace, w) + skip * panel;
+      p.b_panel = w.value_depth * panel;
+      if (run.poisoned) accumulate_visible(s, *tile, tiles, p);
+      if (!run.poisoned) s.arithmetic->product(p);
     }
+    tile = run.end;
   }
 }
 
@@ -210,15 +219,15 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
   const Rows rows = rows_of(s, call, block);
   kernels::Prefetch prefetch;
   w.one_strip = num_strips(s, block) == 1;
-  w.values_in_place = w.one_strip && is_in_place(s, call);
+  w.values_in_place = w.one_strip && call.value.strides[3] == 1 && s.shape.value_dim == s.out_stride();
+  w.value_depth = (w.one_strip ? kTileKeys : kChunkKeys) / s.arithmetic->word;
   const Pace pace(s, call, block, w.values_in_place, prefetch);
   load_queries(s, call, rows, w.query);
   for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len; ++chunk) {
     if (call.cancelled()) return;
     const std::int64_t begin = s.kv_offset + chunk * kChunkKeys;
     const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);
-    w.keys_packed = w.values_seen = 0;
-    w.values_packed = w.values_in_place ? ~0U : 0;
+    w.keys_packed = w.values_packed = w.values_seen = 0;
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
     prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
     for (std::int64_t i = 0; i < num_strips(s, block); ++i) {

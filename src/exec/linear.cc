@@ -62,7 +62,6 @@ void PackedLinear::run_part(const Part& part, TensorView<const float, 2> x, Tens
                        .a_stride = adjacent ? x.strides[0] : depth,
                        .rows = rows,
                        .b = packed_.data() + (part.panel * in_ + k) * panel,
-                       .b_row = panel,
                        .b_panel = in_ * panel,
                        .panels = panels,
                        .depth = depth,

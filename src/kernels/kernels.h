@@ -48,9 +48,12 @@ struct Stream {
   }
 };
 
+/// Depth of a step of a product's register tile, about the same time for every number of rows.
+constexpr std::int64_t step_depth(std::int64_t rows) { return rows <= 2 ? 4 : rows <= 6 ? 8 : 32; }
+
 /// What a kernel asks for while it computes, evenly over its time: hardware drops requests that come in bursts.
-/// Two streams in turns, `pairs` lines of each with every step of a kernel (32 of the depth in a product's register
-/// tile, a vector's worth of rows or columns in packing).
+/// Two streams in turns, `pairs` lines of each with every step of a kernel: step_depth() in a product's register
+/// tile, a vector's worth of columns by a vector's of rows or two rows in packing.
 struct Prefetch {
   Stream first, second;
 
@@ -76,9 +79,9 @@ struct Product {
   const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< (depth, panels * panel width) words: rows b_row apart, panels b_panel apart
-  std::int64_t b_row;
-  std::int64_t b_panel;
+  const float* b;  ///< (depth, panels * panel width) words, as packed; for product_in_place elements of storage
+  std::int64_t b_panel = 0;  ///< packed: words from panel to panel
+  std::int64_t b_row = 0;    ///< in place: elements from row to row; columns are adjacent
   std::int64_t panels;
   std::int64_t depth;  ///< in words
   float* c;            ///< (rows, panels * panel width), rows c_stride apart
@@ -119,6 +122,7 @@ struct Arithmetic {
   std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile), kDTypes>
       pack_rows;
   void (*product)(const Product& p);
+  std::array<void (*)(const Product& p), kDTypes> product_in_place;  ///< b as rows of storage
   void (*softmax)(const Softmax& s);
   double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent
                                          ///< multiply-adds in registers

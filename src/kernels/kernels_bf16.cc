@@ -21,7 +21,8 @@ const Arithmetic* PairArithmetic() {
       .load_rows = {nullptr, LoadRows<Pairs>, nullptr},
       .pack_columns = {nullptr, PackColumns<Pairs>, nullptr},
       .pack_rows = {nullptr, PackRowPairs, nullptr},
-      .product = RunProduct<PairMultiplyAdd>,
+      .product = RunProduct<PairMultiplyAdd, Packed>,
+      .product_in_place = {nullptr, RunProduct<PairMultiplyAdd, PairsInPlace>, nullptr},
       .softmax = RunSoftmax<PairWeights>,
       .peak = Peak<PairMultiplyAdd, 4>,
   };

@@ -25,7 +25,9 @@ const KernelTable& Table() {
       .load_rows = {LoadRows<Elements<float>>, LoadRows<Elements<bf16>>, LoadRows<Elements<f16>>},
       .pack_columns = {PackColumns<Elements<float>>, PackColumns<Elements<bf16>>, PackColumns<Elements<f16>>},
       .pack_rows = {PackRows<float>, PackRows<bf16>, PackRows<f16>},
-      .product = RunProduct<MultiplyAdd>,
+      .product = RunProduct<MultiplyAdd, Packed>,
+      .product_in_place = {RunProduct<MultiplyAdd, InPlace<float>>, RunProduct<MultiplyAdd, InPlace<bf16>>,
+                           RunProduct<MultiplyAdd, InPlace<f16>>},
       .softmax = RunSoftmax<FloatWeights>,
       .peak = Peak<MultiplyAdd, 2>,
   };

@@ -33,17 +33,49 @@ struct PairMultiplyAdd {
 };
 #endif
 
-/// Depth between two steps of Product::meanwhile.
-inline constexpr std::int64_t kStepDepth = 32;
-
-/// How b's rows follow each other: as packed, known to the compiler (the row pointers of a leave it few registers), or
-/// as they lie.
+/// Where the vectors of row k of b come from. As packed: words, rows a constant apart (the row pointers of a leave the
+/// compiler few registers).
 struct Packed {
-  static HWY_INLINE std::int64_t Row(const Product&) { return kPanel; }
+  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) { return p.b + panel * p.b_panel; }
+  template <int kVectors>
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      row[v] = hn::LoadU(Floats(), b + v / kTileVectors * p.b_panel + k * kPanel + v % kTileVectors * kLanes);
+    }
+  }
 };
+
+/// As rows of T lie in storage.
+template <class T>
 struct InPlace {
-  static HWY_INLINE std::int64_t Row(const Product& p) { return p.b_row; }
+  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
+    return reinterpret_cast<const float*>(reinterpret_cast<const T*>(p.b) + panel * kPanel);
+  }
+  template <int kVectors>
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+    const T* from = reinterpret_cast<const T*>(b) + k * p.b_row;
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) row[v] = Load(from + v * kLanes);
+  }
 };
+
+#if HWY_NATIVE_DOT_BF16
+/// Rows 2 k and 2 k + 1 of bf16, as pairs.
+struct PairsInPlace : InPlace<regard::bf16> {
+  template <int kVectors>
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+    const hn::Repartition<std::uint16_t, Floats> d;
+    const auto* even = reinterpret_cast<const std::uint16_t*>(b) + 2 * k * p.b_row;
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; v += 2) {
+      const auto x = hn::LoadU(d, even + v * kLanes), y = hn::LoadU(d, even + p.b_row + v * kLanes);
+      row[v] = hn::BitCast(Floats(), hn::InterleaveWholeLower(d, x, y));
+      row[v + 1] = hn::BitCast(Floats(), hn::InterleaveWholeUpper(d, x, y));
+    }
+  }
+};
+#endif
 
 /// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
 /// whatever kRows and kPanels are.
@@ -51,9 +83,9 @@ template <class Arith, class Layout, int kRows, int kPanels>
 void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                  float* HWY_RESTRICT c) {
   constexpr int kVectors = kPanels * kTileVectors;
+  constexpr std::int64_t kStepDepth = step_depth(kRows);
   const Floats d;
   const std::int64_t a_stride = p.a_stride, c_stride = p.c_stride, depth = p.depth;
-  const std::int64_t b_row = Layout::Row(p), b_panel = p.b_panel;
   Vector sum[kRows][kVectors];
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -66,10 +98,7 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
     p.meanwhile.step();
     for (const std::int64_t end = HWY_MIN(k + kStepDepth, depth); k < end; ++k) {
       Vector row[kVectors];
-      REGARD_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        row[v] = hn::LoadU(d, b + v / kTileVectors * b_panel + k * b_row + v % kTileVectors * kLanes);
-      }
+      Layout::template LoadRow<kVectors>(p, b, k, row);
       REGARD_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const Vector x = hn::Set(d, a[r * a_stride + k]);
@@ -104,11 +133,11 @@ void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
-    ProductTile<Arith, Layout, kRows, kPanels>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+    ProductTile<Arith, Layout, kRows, kPanels>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
   }
   if constexpr (kPanels > 1) {
     for (; panel < p.panels; ++panel) {
-      ProductTile<Arith, Layout, kRows, 1>(p, a, p.b + panel * p.b_panel, c + panel * kPanel);
+      ProductTile<Arith, Layout, kRows, 1>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
     }
   }
 }
@@ -124,18 +153,14 @@ void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) 
 
 /// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24 multiply-adds. The
 /// last rows are shared evenly between two tiles.
-template <class Arith>
+template <class Arith, class Layout>
 void RunProduct(const Product& p) {
   for (std::int64_t r = 0; r < p.rows;) {
     const std::int64_t left = p.rows - r;
     const std::int64_t rows = left <= kTileRows ? left : left < 2 * kTileRows ? (left + 1) / 2 : kTileRows;
     const float* a = p.a + r * p.a_stride;
     float* c = p.c + r * p.c_stride;
-    if (p.b_row == kPanel) {
-      ProductUpTo<Arith, Packed, kTileRows>(p, rows, a, c);
-    } else {
-      ProductUpTo<Arith, InPlace, kTileRows>(p, rows, a, c);
-    }
+    ProductUpTo<Arith, Layout, kTileRows>(p, rows, a, c);
     r += rows;
   }
 }

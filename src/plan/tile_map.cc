@@ -34,9 +34,9 @@ void add_tiles(exec::ChunkTiles& out, std::int64_t begin, std::int64_t end, Seen
 }  // namespace
 
 TileMap::TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t num_heads)
-    : varies_(false), num_heads_(num_heads) {
-  (void)num_sequences;
-  masks_.push_back(mask);
+    : varies_(mask.varies()), num_heads_(num_heads) {
+  for (std::int64_t i = 0; i < (varies_ ? num_sequences * num_heads : 1); ++i)
+    masks_.push_back(mask.at(i / num_heads, i % num_heads));
 }
 
 TileKind TileMap::classify(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end) const noexcept {

@@ -161,7 +161,8 @@ double stored_error(double out, double error, DType dtype) {
   // The CPU's own conversion to bf16 flushes subnormals.
   if (dtype == DType::kBf16) error += kNormal;
   // Rounding is monotone: the ends of the interval decide.
-  const double above = round_to(out + error, dtype) - out, below = out - round_to(out - error, dtype);
+  const double above = round_to(out + error, dtype) - out,
+               below = out - round_to(out - error, dtype);
   return finite_or_infinity(std::max(above, below));
 }
 

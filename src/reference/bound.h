@@ -34,7 +34,7 @@ struct ExactRow {
   std::span<const double> score_error;  ///< sigma_j
   std::span<const double> weight;       ///< exp(s_j - max)
   double max;
-  double sum;  ///< of weight
+  double sum;                     ///< of weight
   std::int64_t kv_begin, kv_end;  ///< positions of the sequence's keys, visible or not: they
                                   ///< decide the merge tree's depth
   bool has_sink;

@@ -54,6 +54,18 @@ struct Rows {
   std::vector<double> numbers;
 };
 
+// What the rows of one head of one sequence share.
+struct Head {
+  const Call& call;
+  const Sequence& sequence;
+  const AnyMask& mask;
+  const Rows& keys;
+  const Rows& values;
+  double sink;  // -inf: none
+
+  bool has_sink() const { return sink != -kInfinity; }
+};
+
 // One query row of one head. `keys` are the visible ones; all other arrays but the last two run
 // parallel to it, score, score_error and weight with the sink, if any, as one more.
 struct Row {
@@ -86,17 +98,16 @@ double effective_scale(const Call& call) {
 }
 
 // Fills keys, score and score_error.
-void score_row(const Call& call, const AnyMask& mask, const Sequence& sequence,
-               reference::Pair pair, const double* query, const Rows& keys, Row& row) {
+void score_row(const Head& head, reference::Pair pair, const double* query, Row& row) {
   row = {};
-  const AttentionOptions& options = call.options;
-  const double scale = effective_scale(call);
-  for (std::int64_t j = 0; j < sequence.kv_len; ++j) {
+  const AttentionOptions& options = head.call.options;
+  const double scale = effective_scale(head.call);
+  for (std::int64_t j = 0; j < head.sequence.kv_len; ++j) {
     pair.kv_position = options.kv_offset + j;
-    pair.bias_index[3] = sequence.kv_begin + j;
-    if (!mask.allows(pair.q_position(), pair.kv_position)) continue;
+    pair.bias_index[3] = head.sequence.kv_begin + j;
+    if (!head.mask.allows(pair.q_position(), pair.kv_position)) continue;
     const reference::Score score =
-        modified(product(call, query, keys[j], scale), options.score_mods, pair);
+        modified(product(head.call, query, head.keys[j], scale), options.score_mods, pair);
     if (!options.score_mods.empty() && score.value == -kInfinity && score.error == 0) continue;
     row.keys.push_back(j);
     row.score.push_back(score.value);
@@ -115,8 +126,8 @@ void softmax_row(Row& row) {
 
 // How each weight is rounded before it meets its value.
 void round_row(Bf16Dots dots, std::int64_t kv_offset, Row& row) {
-  row.rounding.assign(row.keys.size(), dots == Bf16Dots::kPromised ? bound::any_bf16_rounding()
-                                                                   : bound::Rounding{});
+  row.rounding.assign(row.keys.size(),
+                      dots == Bf16Dots::kPromised ? bound::any_bf16_rounding() : bound::Rounding{});
   if (dots != Bf16Dots::kModelled) return;
   for (std::size_t begin = 0, end = 0; begin < row.keys.size(); begin = end) {
     double max = -kInfinity, shift = 0;
@@ -140,7 +151,8 @@ void value_row(const Rows& values, Row& row) {
   }
 }
 
-void bound_row(const Rows& values, const bound::RowError& error, DType dtype, Row& row) {
+void bound_row(const Head& head, const bound::RowError& error, Row& row) {
+  const Rows& values = head.values;
   std::vector<bound::ElementSums> sums(row.out.size());
   for (std::size_t n = 0; n < row.keys.size(); ++n) {
     const double* value = values[row.keys[n]];
@@ -154,38 +166,37 @@ void bound_row(const Rows& values, const bound::RowError& error, DType dtype, Ro
       sums[e].values += size;
     }
   }
-  const bool has_sink = row.score.size() > row.keys.size();
   for (std::size_t e = 0; e < row.out.size(); ++e) {
-    if (has_sink) sums[e].shift += error.weight_error.back() * std::abs(row.out[e]);
+    if (head.has_sink()) sums[e].shift += error.weight_error.back() * std::abs(row.out[e]);
     const double in_float32 = bound::out_error(sums[e], error);
-    row.out_bound.push_back(bound::stored_error(row.out[e], in_float32, dtype));
+    row.out_bound.push_back(
+        bound::stored_error(row.out[e], in_float32, head.call.reference.out_dtype));
   }
 }
 
 // Fills the row's slice of the result from its scores.
-void finish_row(const Call& call, const Sequence& sequence, const Rows& values, double sink,
-                std::size_t index, Row& row, ReferenceResult& result) {
-  const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(index) * values.width;
+void finish_row(const Head& head, std::size_t index, Row& row, ReferenceResult& result) {
+  const std::ptrdiff_t width = head.values.width,
+                       begin = static_cast<std::ptrdiff_t>(index) * width;
   if (row.keys.empty()) {  // sees nothing, and says so exactly
-    std::fill_n(result.out.begin() + begin, values.width, 0.0);
-    std::fill_n(result.out_bound.begin() + begin, values.width, 0.0);
-    result.lse[index] = sink;
+    std::fill_n(result.out.begin() + begin, width, 0.0);
+    std::fill_n(result.out_bound.begin() + begin, width, 0.0);
+    result.lse[index] = head.sink;
     result.lse_bound[index] = 0;
     return;
   }
-  const bool has_sink = sink != -kInfinity;
-  if (has_sink) {
-    row.score.push_back(sink);
+  if (head.has_sink()) {
+    row.score.push_back(head.sink);
     row.score_error.push_back(0);
   }
-  const std::int64_t kv_offset = call.options.kv_offset;
+  const std::int64_t kv_begin = head.call.options.kv_offset;
   softmax_row(row);
-  round_row(call.reference.bf16_dots, kv_offset, row);
-  value_row(values, row);
+  round_row(head.call.reference.bf16_dots, kv_begin, row);
+  value_row(head.values, row);
   const bound::RowError error =
-      bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_offset,
-                        kv_offset + sequence.kv_len, has_sink, call.bf16_dots()});
-  bound_row(values, error, call.reference.out_dtype, row);
+      bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_begin,
+                        kv_begin + head.sequence.kv_len, head.has_sink(), head.call.bf16_dots()});
+  bound_row(head, error, row);
   std::copy(row.out.begin(), row.out.end(), result.out.begin() + begin);
   std::copy(row.out_bound.begin(), row.out_bound.end(), result.out_bound.begin() + begin);
   const double log_sum = std::log(row.sum);
@@ -202,17 +213,16 @@ void attend(const Call& call, const Sequence& s, std::int64_t kv_head, Reference
   Row row;
   for (std::int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
     const Rows queries(query, s.batch, h, s.q_begin, s.q_end - s.q_begin);
-    const AnyMask& mask = options.mask;  // of this sequence and head
     const double sink = options.sinks.empty()
                             ? -kInfinity
                             : static_cast<double>(options.sinks[static_cast<std::size_t>(h)]);
+    const Head head{call, s, options.mask, keys, values, sink};
     for (std::int64_t i = s.q_begin; i < s.q_end; ++i) {
       const std::int64_t in_sequence = i - s.q_begin;
-      score_row(call, mask, s,
-                {s.index, h, group, in_sequence, s.q_offset, 0, {s.batch, h, i, 0}},
-                queries[in_sequence], keys, row);
+      score_row(head, {s.index, h, group, in_sequence, s.q_offset, 0, {s.batch, h, i, 0}},
+                queries[in_sequence], row);
       const std::int64_t index = (s.batch * heads + h) * query.shape[2] + i;
-      finish_row(call, s, values, sink, static_cast<std::size_t>(index), row, result);
+      finish_row(head, static_cast<std::size_t>(index), row, result);
     }
   }
 }
@@ -227,8 +237,13 @@ std::vector<Sequence> sequences_of(const Call& call) {
     const std::int64_t index = static_cast<std::int64_t>(n);
     Sequence s{index, index, 0, call.query.shape[2], 0, call.key.shape[2], 0};
     if (packed) {
-      s = {index,           0, o.cu_seqlens_q[n], o.cu_seqlens_q[n + 1], o.cu_seqlens_kv[n],
-           o.cu_seqlens_kv[n + 1] - o.cu_seqlens_kv[n], 0};
+      s = {index,
+           0,
+           o.cu_seqlens_q[n],
+           o.cu_seqlens_q[n + 1],
+           o.cu_seqlens_kv[n],
+           o.cu_seqlens_kv[n + 1] - o.cu_seqlens_kv[n],
+           0};
     }
     if (!o.kv_lens.empty()) s.kv_len = o.kv_lens[n];
     s.q_offset = o.q_offsets.empty() ? o.q_offset.value_or(0) : o.q_offsets[n];
@@ -272,7 +287,8 @@ ReferenceResult reference_attention(InputView<4> query, InputView<4> key, InputV
                                     const ReferenceOptions& reference) {
   const Call call{query, key, value, options, reference};
   check(call);
-  const std::size_t rows = static_cast<std::size_t>(query.shape[0] * query.shape[1] * query.shape[2]);
+  const std::size_t rows =
+      static_cast<std::size_t>(query.shape[0] * query.shape[1] * query.shape[2]);
   const std::size_t elements = rows * static_cast<std::size_t>(value.shape[3]);
   const std::vector<double> per_element(elements, kNotWritten), per_row(rows, kNotWritten);
   ReferenceResult result{per_element, per_element, per_row, per_row};

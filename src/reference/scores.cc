@@ -96,7 +96,8 @@ Score modified(Score score, std::span<const ScoreMod> mods, const Pair& pair) {
 std::int64_t relative_bucket(const RelativeBias& bias, std::int64_t distance) {
   const std::int64_t buckets = bias.bidirectional ? bias.num_buckets / 2 : bias.num_buckets;
   const std::int64_t first = bias.bidirectional && distance > 0 ? buckets : 0;
-  const std::int64_t n = bias.bidirectional ? std::abs(distance) : std::max(-distance, std::int64_t{0});
+  const std::int64_t n =
+      bias.bidirectional ? std::abs(distance) : std::max(-distance, std::int64_t{0});
   const std::int64_t exact = buckets / 2;
   if (n < exact) return first + n;
   const double e = static_cast<double>(exact);

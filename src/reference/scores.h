@@ -31,9 +31,9 @@ struct Score {
 /// The modifiers applied in order. A value of -inf masks the pair.
 Score modified(Score score, std::span<const ScoreMod> mods, const Pair& pair);
 
-/// T5's bucket of distance = kv - q, in exact arithmetic. With L buckets (for one direction), E = L / 2 of
-/// them for the distances 0..E - 1 and n = |distance|: n < E ? n : min(L - 1, E + floor((L - E) *
-/// log(n / E) / log(max_distance / E))).
+/// T5's bucket of distance = kv - q, in exact arithmetic. With L buckets (for one direction), E = L
+/// / 2 of them for the distances 0..E - 1 and n = |distance|: n < E ? n : min(L - 1, E + floor((L -
+/// E) * log(n / E) / log(max_distance / E))).
 std::int64_t relative_bucket(const RelativeBias& bias, std::int64_t distance);
 
 }  // namespace regard::reference

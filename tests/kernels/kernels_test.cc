@@ -45,7 +45,7 @@ float chain(const KernelTable& k, const kernels::Product& p, std::int64_t r, std
   float sum = start;
   const float* panel = p.b + j / k.panel * p.b_panel;
   for (std::int64_t i = 0; i < p.depth; ++i) {
-    const float a = p.a[r * p.a_stride + i], b = panel[i * p.b_row + j % k.panel];
+    const float a = p.a[r * p.a_stride + i], b = panel[i * k.panel + j % k.panel];
     const volatile float product = a * b;
     sum = has_fma(k) ? std::fma(a, b, sum) : sum + product;
   }
@@ -73,8 +73,7 @@ TEST(Kernels, ProductIsOneChainPerElement) {
                                .a_stride = a_stride,
                                .rows = rows,
                                .b = b.data(),
-                               .b_row = k->panel,
-                           .b_panel = b_depth * k->panel,
+                               .b_panel = b_depth * k->panel,
                                .panels = panels,
                                .depth = depth,
                                .c = c.data(),

@@ -135,7 +135,7 @@ TEST(Storage, PairsOfBf16) {
       k->bf16->load_rows[1](query.matrix, a.data(), words);
       k->bf16->pack_columns[1](key.matrix, by_column.data(), {});
       k->bf16->pack_rows[1](value.matrix, words, by_row.data(), {});
-      kernels::Product p{.a = a.data(), .a_stride = words, .rows = rows, .b = by_column.data(), .b_row = k->panel, .b_panel = words * k->panel,
+      kernels::Product p{.a = a.data(), .a_stride = words, .rows = rows, .b = by_column.data(), .b_panel = words * k->panel,
                          .panels = panels, .depth = words, .c = c.data(), .c_stride = width, .scale = 0.5F,
                          .accumulate = false};
       k->bf16->product(p);

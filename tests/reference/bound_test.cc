@@ -11,28 +11,52 @@
 namespace regard::test {
 namespace {
 
-TEST(Bound, HoldsForEveryLegalRounding) {
+struct Tally {
   double worst = 0;
   std::int64_t checked = 0, unbounded = 0;
-  for (const std::uint64_t seed : trial_seeds(300)) {
-    REGARD_TRIAL(seed);
-    Rng rng(seed);
-    const Problem problem = random_problem(rng, 150'000);
-    const SimulatedEngine engine{
-        .fma = rng.chance(0.5), .exp_ulps = rng.pick({0, 2}), .seed = seed};
-    const Result result = simulate(engine, problem);
-    const ReferenceResult reference = run_reference(problem);
-    EXPECT_TRUE(within_bound(result, reference)) << problem.describe();
-    const Comparison c = compare(result, reference);
+
+  void add(const Comparison& c) {
     worst = std::max(worst, c.worst);
     checked += c.checked;
     unbounded += c.unbounded;
   }
-  EXPECT_EQ(unbounded, 0);  // of ordinary numbers none escapes the test
-  if (trial_seeds(300).size() > 1) {
-    EXPECT_GT(checked, 100'000);
-    EXPECT_GT(worst, 0.1);  // near enough to be worth asserting
+};
+
+// Random problems through engines that round as badly as they may.
+Tally worst_roundings(int trials, const Features& features) {
+  Tally tally;
+  for (const std::uint64_t seed : trial_seeds(trials)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const Problem problem = random_problem(rng, 150'000, features);
+    SimulatedEngine engine{.fma = rng.chance(0.5), .exp_ulps = rng.pick({0, 2}), .seed = seed};
+    const Result result = simulate(engine, problem);
+    const ReferenceResult reference = run_reference(problem, Bf16Dots::kNo);
+    EXPECT_TRUE(within_bound(result, reference)) << problem.describe();
+    tally.add(compare(result, reference));
+    if (!problem.all_bf16()) continue;
+    engine.bf16_dots = true;
+    const Result dots = simulate(engine, problem);
+    const ReferenceResult modelled = run_reference(problem, Bf16Dots::kModelled);
+    EXPECT_TRUE(within_bound(dots, modelled)) << problem.describe();
+    EXPECT_TRUE(within_bound(dots, run_reference(problem, Bf16Dots::kPromised)));
+    tally.add(compare(dots, modelled));
   }
+  return tally;
+}
+
+TEST(Bound, HoldsForEveryLegalRounding) {
+  const Tally tally = worst_roundings(300, {});
+  EXPECT_EQ(tally.unbounded, 0);  // of ordinary numbers none escapes the test
+  if (trial_seeds(300).size() > 1) {
+    EXPECT_GT(tally.checked, 100'000);
+    EXPECT_GT(tally.worst, 0.1);  // near enough to be worth asserting
+  }
+}
+
+TEST(Bound, HoldsForEveryFeature) {
+  const Tally tally = worst_roundings(600, kEveryFeature);
+  EXPECT_EQ(tally.unbounded, 0);
 }
 
 // One key: every weight is 1 whatever the score's error, so the value comes back and the bound is a
@@ -70,6 +94,34 @@ TEST(Bound, PromisesNothingWhereFloat32Overflows) {
   EXPECT_TRUE(std::isfinite(values.lse_bound[0]));
   p.query.for_each([](float& x) { x = 1e30F; });
   EXPECT_TRUE(std::isinf(run_reference(p).lse_bound[0]) || run_reference(p).lse_bound[0] > 1e20);
+}
+
+// Subnormal bf16 numbers, which native dots flush: the bound has room for what is lost.
+TEST(Bound, HoldsWhereBf16DotsFlush) {
+  for (const float size : {1e-38F, 1e-39F}) {
+    Rng rng(5);
+    AttentionShape shape{1, 2, 1, 4, 300, 16, 8};
+    shape.query_dtype = shape.key_dtype = shape.value_dtype = DType::kBf16;
+    Problem p = make_problem(rng, shape);
+    p.query.for_each([&](float& x) { x *= size; });
+    p.key.for_each([](float& x) { x *= 1e37F; });
+    p.value.for_each([&](float& x) { x *= size; });
+    const Result result = simulate({.bf16_dots = true}, p);
+    const ReferenceResult reference = run_reference(p, Bf16Dots::kModelled);
+    EXPECT_TRUE(within_bound(result, reference));
+    EXPECT_EQ(compare(result, reference).unbounded, 0);
+    EXPECT_FALSE(within_bound(result, run_reference(p, Bf16Dots::kNo)));  // not float32 arithmetic
+  }
+}
+
+// A sink that outweighs all keys, and one that counts for nothing.
+TEST(Bound, HoldsForSinksOfAnySize) {
+  for (const float sink : {-100.0F, 0.0F, 80.0F, 120.0F}) {
+    Rng rng(6);
+    Problem p = make_problem(rng, {1, 1, 1, 5, 700, 16, 8});
+    p.sinks = {sink};
+    EXPECT_TRUE(within_bound(simulate({.exp_ulps = 2}, p), run_reference(p)));
+  }
 }
 
 }  // namespace

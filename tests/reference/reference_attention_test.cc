@@ -131,6 +131,92 @@ TEST(Reference, RefusesWhatAttentionRefuses) {
   EXPECT_EQ(refusal(key, {1, 1, 5, 2}, options), "attention: kv_lens[0] is 6, expected 0..5");
 }
 
+TEST(Reference, RefusesBf16DotsOfOtherTypes) {
+  std::vector<float> x(1);
+  const TensorView<const float, 4> view(x.data(), {1, 1, 1, 1});
+  try {
+    reference_attention(view, view, view, {}, {.bf16_dots = Bf16Dots::kModelled});
+    ADD_FAILURE() << "nothing thrown";
+  } catch (const std::invalid_argument& e) {
+    EXPECT_STREQ(
+        e.what(),
+        "reference_attention: bf16_dots is given for a tensor of f32, expected all of bf16");
+  }
+}
+
+// Two keys of scores 0 and -1: the second weight, e^-1, is rounded, the sum is not.
+TEST(Reference, Bf16DotsRoundWeightsOfTheirChunk) {
+  const std::vector<bf16> query{bf16(1.0F)};
+  std::vector<bf16> key(300, bf16(-4.0F)), value(300, bf16(0.0F));
+  key[0] = bf16(0.0F);
+  key[1] = bf16(-1.0F);
+  value[1] = bf16(1.0F);
+  key[256] = bf16(-2.0F);  // the maximum of its chunk: not rounded, though e^-2 would be
+  value[256] = bf16(2.0F);
+  const auto out = [&](std::int64_t kv_len, Bf16Dots dots) {
+    const AttentionOptions options{.scale = 1.0F};
+    return reference_attention({query.data(), {1, 1, 1, 1}}, {key.data(), {1, 1, kv_len, 1}},
+                               {value.data(), {1, 1, kv_len, 1}}, options, {.bf16_dots = dots});
+  };
+  const double w = std::exp(-1), rounded = 0.3671875;  // 188 / 512
+  EXPECT_NEAR(out(2, Bf16Dots::kModelled).out[0], rounded / (1 + w), 1e-15);
+  EXPECT_NEAR(out(2, Bf16Dots::kPromised).out[0], w / (1 + w), 1e-15);
+  EXPECT_GT(out(2, Bf16Dots::kPromised).out_bound[0], 0x1p-8 * w / (1 + w));
+  EXPECT_LT(out(2, Bf16Dots::kModelled).out_bound[0], 0x1p-20);  // no weight is near a boundary
+  const double sum = 1 + w + std::exp(-2) + (254 + 43) * std::exp(-4);
+  EXPECT_NEAR(out(300, Bf16Dots::kModelled).out[0], (rounded + 2 * std::exp(-2)) / sum, 1e-14);
+}
+
+TEST(Reference, PackedSequencesAreSequencesOfTheirOwn) {
+  Rng rng(1);
+  Problem packed = make_problem(rng, {1, 4, 2, 12, 40, 8, 4});
+  packed.mask = {CausalMask{}, "Causal"};
+  packed.q_offset = 9;
+  packed.cu_seqlens_q = {0, 5, 5, 10};
+  packed.cu_seqlens_kv = {0, 13, 20, 36};
+  const ReferenceResult all = run_reference(packed);
+  const auto rows = [](const Tensor<4>& t, std::int64_t begin, std::int64_t end) {
+    TensorView<const float, 4> view = t.view();
+    view.data += begin * view.strides[2];
+    view.shape[2] = end - begin;
+    return view;
+  };
+  for (std::size_t s = 0; s < 3; ++s) {
+    const std::int64_t begin = packed.cu_seqlens_q[s], end = packed.cu_seqlens_q[s + 1];
+    const std::int64_t kv_begin = packed.cu_seqlens_kv[s], kv_end = packed.cu_seqlens_kv[s + 1];
+    const ReferenceResult one = reference_attention(
+        rows(packed.query, begin, end), rows(packed.key, kv_begin, kv_end),
+        rows(packed.value, kv_begin, kv_end), {.mask = CausalMask{}, .q_offset = 9});
+    for (std::int64_t h = 0; h < 4; ++h) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::size_t at = static_cast<std::size_t>(h * 12 + i);
+        const std::size_t at_one = static_cast<std::size_t>(h * (end - begin) + i - begin);
+        EXPECT_EQ(all.lse[at], one.lse[at_one]);
+        EXPECT_EQ(all.out[4 * at + 3], one.out[4 * at_one + 3]);
+        EXPECT_EQ(all.out_bound[4 * at], one.out_bound[4 * at_one]);
+      }
+    }
+  }
+  EXPECT_TRUE(std::isnan(all.out[4 * 10]) && std::isnan(all.out_bound[4 * 11]));  // of no sequence
+  EXPECT_TRUE(std::isnan(all.lse[10]) && std::isnan(all.lse_bound[47]));
+}
+
+TEST(Reference, SequencesHaveTheirOwnOffsets) {
+  std::vector<float> ones(4, 1.0F), values{1, 3, 5, 11};
+  const std::vector<std::int64_t> q_offsets{0, 1};
+  const AttentionOptions options{.mask = CausalMask{}, .scale = 0.0F, .q_offsets = q_offsets};
+  const ReferenceResult r =
+      reference_attention({ones.data(), {2, 1, 2, 1}}, {ones.data(), {2, 1, 2, 1}},
+                          {values.data(), {2, 1, 2, 1}}, options);
+  EXPECT_EQ(r.out, (std::vector<double>{1, 2, 8, 8}));
+}
+
+TEST(Reference, KeysMayBeginLater) {
+  AttentionOptions options{.mask = CausalMask{}, .scale = 0.0F, .q_offset = 256, .kv_offset = 256};
+  const ReferenceResult r = attend({1, 1}, {1, 1, 1}, {2, 4, 100}, options);
+  EXPECT_EQ(r.out, (std::vector<double>{2, 3}));
+}
+
 TEST(Reference, ShiftedValuesShiftTheResult) {
   Rng rng(1);
   Problem p = make_problem(rng, {2, 3, 3, 5, 70, 8, 4});

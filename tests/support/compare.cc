@@ -20,6 +20,7 @@ std::string describe(std::size_t index, float got, double exact, double bound) {
 double used(float got, double exact, double bound) {
   const double value = static_cast<double>(got);
   const double wrong = std::numeric_limits<double>::infinity();
+  if (std::isnan(bound)) return std::isnan(value) ? 0 : wrong;
   if (bound == 0) return value == exact ? 0 : wrong;
   if (!std::isfinite(exact)) return std::isfinite(value) ? wrong : 0;
   const double error = std::abs(value - exact);

@@ -22,7 +22,7 @@ struct Comparison {
 
 /// One array against its exact values and bounds. The rules: a bound of 0 wants equality (rows that
 /// see nothing); an exact NaN or infinity (from the inputs) wants a NaN or infinity; an infinite
-/// bound wants nothing.
+/// bound wants nothing; a NaN bound (rows of no sequence) wants the NaN that was there before.
 Comparison compare(std::span<const float> got, std::span<const double> exact,
                    std::span<const double> bound);
 

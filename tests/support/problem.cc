@@ -5,7 +5,9 @@
 #include <cmath>
 #include <sstream>
 
+#include "kernels/kernels.h"
 #include "regard/attention.h"
+#include "regard/isa.h"
 
 namespace regard::test {
 namespace {
@@ -30,7 +32,7 @@ void fill(Rng& rng, Problem& problem, Data data) {
 }
 
 Tensor<4> moved(const Tensor<4>& from, const Layout<4>& layout) {
-  Tensor<4> to(from.view().shape, layout);
+  Tensor<4> to(from.shape(), layout, from.dtype());
   const std::vector<float> values = from.values();
   std::size_t n = 0;
   to.for_each([&](float& x) { x = values[n++]; });
@@ -39,16 +41,31 @@ Tensor<4> moved(const Tensor<4>& from, const Layout<4>& layout) {
 
 }  // namespace
 
+bool Problem::all_bf16() const {
+  return shape.query_dtype == DType::kBf16 && shape.key_dtype == DType::kBf16 &&
+         shape.value_dtype == DType::kBf16;
+}
+
 std::string Problem::describe() const {
   std::ostringstream text;
   const auto& s = shape;
   text << "B " << s.batch << ", H " << s.num_heads << ", G " << s.num_kv_heads << ", N " << s.q_len
        << ", M " << s.kv_len << ", D " << s.head_dim << ", E " << s.value_dim << ", mask "
        << mask.name;
+  text << ", " << name_of(s.query_dtype) << " " << name_of(s.key_dtype) << " "
+       << name_of(s.value_dtype) << " -> " << name_of(s.out_dtype);
   if (scale) text << ", scale " << *scale;
   if (q_offset) text << ", q_offset " << *q_offset;
-  if (!kv_lens.empty()) text << ", kv_lens";
-  for (const std::int64_t n : kv_lens) text << " " << n;
+  const auto list = [&](const char* name, const std::vector<std::int64_t>& numbers) {
+    if (!numbers.empty()) text << ", " << name;
+    for (const std::int64_t n : numbers) text << " " << n;
+  };
+  list("q_offsets", q_offsets);
+  list("kv_lens", kv_lens);
+  list("cu_seqlens_q", cu_seqlens_q);
+  list("cu_seqlens_kv", cu_seqlens_kv);
+  if (!score_mods.mods.empty()) text << ", " << score_mods.name;
+  if (!sinks.empty()) text << ", sinks";
   return text.str();
 }
 
@@ -56,9 +73,9 @@ Problem make_problem(Rng& rng, const AttentionShape& shape, Data data) {
   const auto& s = shape;
   Problem problem;
   problem.shape = shape;
-  problem.query = Tensor<4>({s.batch, s.num_heads, s.q_len, s.head_dim});
-  problem.key = Tensor<4>({s.batch, s.num_kv_heads, s.kv_len, s.head_dim});
-  problem.value = Tensor<4>({s.batch, s.num_kv_heads, s.kv_len, s.value_dim});
+  problem.query = Tensor<4>({s.batch, s.num_heads, s.q_len, s.head_dim}, {}, s.query_dtype);
+  problem.key = Tensor<4>({s.batch, s.num_kv_heads, s.kv_len, s.head_dim}, {}, s.key_dtype);
+  problem.value = Tensor<4>({s.batch, s.num_kv_heads, s.kv_len, s.value_dim}, {}, s.value_dtype);
   fill(rng, problem, data);
   return problem;
 }
@@ -104,45 +121,113 @@ AttentionShape random_shape(Rng& rng, std::int64_t max_work) {
 // Some axes of stride 0: the numbers along them become equal.
 void broadcast_some(Rng& rng, Problem& problem) {
   for (Tensor<4>* tensor : {&problem.query, &problem.key, &problem.value}) {
-    Tensor<4> other(tensor->view().shape, random_layout<4>(rng, true));
-    const std::vector<float> values = tensor->values();
-    std::size_t n = 0;
-    other.for_each([&](float& x) { x = values[n++]; });
-    *tensor = other;
+    *tensor = moved(*tensor, random_layout<4>(rng, true));
+  }
+}
+
+void random_dtypes(Rng& rng, AttentionShape& s) {
+  const auto any = [&] { return rng.pick({DType::kF32, DType::kBf16, DType::kF16}); };
+  s.query_dtype = s.key_dtype = s.value_dtype = s.out_dtype = any();
+  if (rng.chance(0.5)) s.key_dtype = s.value_dtype = any();
+  if (rng.chance(0.3)) s.value_dtype = any();
+  if (rng.chance(0.5)) s.out_dtype = any();
+}
+
+// S + 1 ascending numbers from 0 to at most `length`; some sequences are empty.
+std::vector<std::int64_t> random_ends(Rng& rng, std::int64_t sequences, std::int64_t length) {
+  std::vector<std::int64_t> ends{0};
+  for (std::int64_t s = 0; s < sequences; ++s) ends.push_back(rng.integer(0, length));
+  std::sort(ends.begin(), ends.end());
+  if (rng.chance(0.5)) ends.back() = length;
+  return ends;
+}
+
+// q_offset or q_offsets, and kv_lens, of sequences of at most these lengths.
+void random_positions(Rng& rng, Problem& p, std::int64_t sequences, bool per_sequence) {
+  const auto offset = [&] {
+    const std::int64_t end = p.shape.kv_len - p.shape.q_len;  // as decoding does
+    return rng.chance(0.5) ? end : rng.integer(-p.shape.q_len - 3, p.shape.kv_len + 3);
+  };
+  const bool packed = !p.cu_seqlens_q.empty();
+  if (per_sequence && rng.chance(0.5)) {
+    for (std::int64_t s = 0; s < sequences; ++s) p.q_offsets.push_back(offset());
+  } else if (packed || p.shape.q_len != p.shape.kv_len || rng.chance(0.4)) {
+    p.q_offset = offset();
+  }
+  if ((packed && !per_sequence) || !rng.chance(0.4)) return;
+  for (std::int64_t s = 0; s < sequences; ++s) {
+    const std::size_t n = static_cast<std::size_t>(s);
+    const std::int64_t most = packed ? p.cu_seqlens_kv[n + 1] - p.cu_seqlens_kv[n] : p.shape.kv_len;
+    p.kv_lens.push_back(rng.chance(0.2) ? most : rng.integer(0, most));
   }
 }
 
 }  // namespace
 
-Problem random_problem(Rng& rng, std::int64_t max_work) {
-  const AttentionShape shape = random_shape(rng, max_work);
+Problem random_problem(Rng& rng, std::int64_t max_work, const Features& features) {
+  AttentionShape shape = random_shape(rng, max_work);
+  if (features.dtypes && rng.chance(0.7)) random_dtypes(rng, shape);
+  const bool packed = features.packed && rng.chance(0.4);
+  if (packed) shape.batch = 1;
   Problem problem = make_problem(rng, shape, static_cast<Data>(rng.integer(0, 4)));
   if (rng.chance(0.5)) broadcast_some(rng, problem);
   problem.mask = random_mask(rng, std::max(shape.q_len, shape.kv_len) + rng.integer(0, 20), 2);
-  if (shape.q_len != shape.kv_len || rng.chance(0.4)) {
-    problem.q_offset = rng.integer(-shape.q_len - 3, shape.kv_len + 3);
-    if (rng.chance(0.5)) problem.q_offset = shape.kv_len - shape.q_len;  // as decoding does
+  std::int64_t sequences = shape.batch;
+  if (packed) {
+    sequences = rng.integer(1, 4);
+    problem.cu_seqlens_q = random_ends(rng, sequences, shape.q_len);
+    problem.cu_seqlens_kv = random_ends(rng, sequences, shape.kv_len);
   }
+  random_positions(rng, problem, sequences, features.per_sequence);
   if (rng.chance(0.3)) problem.scale = rng.pick({0.0F, -0.3F, 1.0F, -1.0F, 0.05F});
-  if (rng.chance(0.4)) {
-    for (std::int64_t b = 0; b < shape.batch; ++b) {
-      problem.kv_lens.push_back(rng.chance(0.2) ? shape.kv_len : rng.integer(0, shape.kv_len));
-    }
+  if (features.mods && rng.chance(0.6)) problem.score_mods = random_score_mods(rng, shape);
+  if (features.sinks && rng.chance(0.4)) {
+    for (std::int64_t h = 0; h < shape.num_heads; ++h) problem.sinks.push_back(3 * rng.normal());
   }
   return problem;
 }
 
-Result run_attention(const Problem& problem, const AttentionOptions& options) {
+Result make_result(const Problem& problem) {
   const auto& s = problem.shape;
-  Result result{Tensor<4>({s.batch, s.num_heads, s.q_len, s.value_dim}),
-                Tensor<3>({s.batch, s.num_heads, s.q_len})};
+  return {Tensor<4>({s.batch, s.num_heads, s.q_len, s.value_dim}, {}, s.out_dtype),
+          Tensor<3>({s.batch, s.num_heads, s.q_len})};
+}
+
+Result run_attention(const Problem& problem, const AttentionOptions& options) {
+  Result result = make_result(problem);
   attention(problem.query, problem.key, problem.value, result.out, options,
             {.lse = result.lse.view()});
   return result;
 }
 
+namespace {
+
+// What the active kernel table does with the problem.
+Bf16Dots bf16_dots_of(const Problem& problem) {
+  const std::string isa = active_isa();
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    if (table->isa == isa && table->bf16 != nullptr && problem.all_bf16()) {
+      return Bf16Dots::kModelled;
+    }
+  }
+  return Bf16Dots::kNo;
+}
+
+}  // namespace
+
+ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots) {
+  return reference_attention(problem.query, problem.key, problem.value, problem.options(),
+                             {.out_dtype = problem.shape.out_dtype, .bf16_dots = bf16_dots});
+}
+
 ReferenceResult run_reference(const Problem& problem) {
-  return reference_attention(problem.query, problem.key, problem.value, problem.options());
+  return run_reference(problem, bf16_dots_of(problem));
+}
+
+const ReferenceResult& Reference::get() {
+  const Bf16Dots dots = bf16_dots_of(problem_);
+  if (!results_.contains(dots)) results_[dots] = run_reference(problem_, dots);
+  return results_[dots];
 }
 
 }  // namespace regard::test

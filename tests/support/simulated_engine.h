@@ -24,17 +24,20 @@ enum class Fault : std::uint8_t {
   kNoRescale,    ///< the last chunk is merged without its rescale
   kLostLane,     ///< one of the sum's 16 lanes is lost in the fold
   kLseBase2,     ///< lse is the binary logarithm
+  kSinkTwice,    ///< the sink enters twice
+  kModsSwapped,  ///< the first two score modifiers change places
 };
 
 struct SimulatedEngine {
   Fault fault = Fault::kNone;
   bool fma = true;         ///< else every multiply and add rounds on its own
-  int exp_ulps = 0;        ///< exp is wrong by up to so many ulp, of random sign
+  bool bf16_dots = false;  ///< pairs of bf16 are multiplied; weights are rounded to bf16
+  int exp_ulps = 0;  ///< exp is wrong by up to so many ulp, of random sign, tanh by twice that
   std::uint64_t seed = 1;  ///< which key, which sign
 };
 
 /// attention() as docs/numerics.md describes it: chunks of 256 keys at absolute positions, one
-/// maximum per chunk, sums in key mod 16, a binary counter's tree of merges.
+/// maximum per chunk, sums in key mod 16, a binary counter's tree of merges, the sink at its root.
 Result simulate(const SimulatedEngine& engine, const Problem& problem);
 
 }  // namespace regard::test
