@@ -211,6 +211,10 @@ std::string describe_mask(const M& m) {
   return "custom";
 }
 
+inline std::string describe_pair(const std::string& a, const char* sign, const std::string& b) {
+  return std::string("(").append(a).append(sign).append(b).append(")");
+}
+
 /// Both allow.
 template <Mask A, Mask B>
 struct AndMask {
@@ -221,7 +225,7 @@ struct AndMask {
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const {
     return a.row_bits(q, kv) & b.row_bits(q, kv);
   }
-  std::string describe() const { return "(" + describe_mask(a) + " & " + describe_mask(b) + ")"; }
+  std::string describe() const { return describe_pair(describe_mask(a), " & ", describe_mask(b)); }
   bool varies() const { return mask_varies(a) || mask_varies(b); }
   AndMask at(std::int64_t batch, std::int64_t head) const {
     return {mask_at(a, batch, head), mask_at(b, batch, head)};
@@ -242,7 +246,7 @@ struct OrMask {
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const {
     return a.row_bits(q, kv) | b.row_bits(q, kv);
   }
-  std::string describe() const { return "(" + describe_mask(a) + " | " + describe_mask(b) + ")"; }
+  std::string describe() const { return describe_pair(describe_mask(a), " | ", describe_mask(b)); }
   bool varies() const { return mask_varies(a) || mask_varies(b); }
   OrMask at(std::int64_t batch, std::int64_t head) const {
     return {mask_at(a, batch, head), mask_at(b, batch, head)};
@@ -262,7 +266,7 @@ struct NotMask {
     return static_cast<TileKind>(2 - static_cast<int>(a.classify(t)));
   }
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const { return ~a.row_bits(q, kv); }
-  std::string describe() const { return "!" + describe_mask(a); }
+  std::string describe() const { return std::string("!").append(describe_mask(a)); }
   bool varies() const { return mask_varies(a); }
   NotMask at(std::int64_t batch, std::int64_t head) const { return {mask_at(a, batch, head)}; }
   void check(std::int64_t batch, std::int64_t num_heads) const { check_mask(a, batch, num_heads); }

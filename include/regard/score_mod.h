@@ -11,7 +11,7 @@
 
 namespace regard {
 
-/// s -> cap * tanh(s / cap). cap > 0, finite.
+/// s -> cap * tanh(s / cap). 2^-126 <= cap <= 2^126.
 struct SoftCap {
   float cap;
 };

@@ -143,6 +143,10 @@ struct KernelTable {
   std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride), kDTypes>
       finish;
   void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
+  void (*soft_cap)(float* scores, std::int64_t columns, float cap);
+  void (*alibi)(float* scores, std::int64_t columns, float slope, std::int64_t distance);
+  std::array<void (*)(const void* bias, std::int64_t stride, std::int64_t columns, float* scores), kDTypes> add_bias;
+  bool (*has_minus_infinity)(const float* scores, std::int64_t columns);
 
   const Arithmetic& arithmetic(bool pairs) const { return pairs ? *bf16 : *f32; }
 };

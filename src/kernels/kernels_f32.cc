@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pack-inl.h"
 #include "kernels/product-inl.h"
+#include "kernels/score_mods-inl.h"
 #include "kernels/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -40,6 +41,10 @@ const KernelTable& Table() {
       .is_finite = {IsFinite<float>, IsFinite<bf16>, IsFinite<f16>},
       .finish = {Finish<float>, Finish<bf16>, Finish<f16>},
       .exp = ExpArray,
+      .soft_cap = RunSoftCap,
+      .alibi = RunAlibi,
+      .add_bias = {AddBias<float>, AddBias<bf16>, AddBias<f16>},
+      .has_minus_infinity = HasMinusInfinity,
   };
   return table;
 }
