@@ -23,7 +23,7 @@ struct Row {
 };
 
 struct Options {
-  double seconds = 3;         ///< to measure one case; preparing it comes on top
+  double seconds = 3;           ///< to measure one case; preparing it comes on top
   bool leave_out_long = false;  ///< cases that take a minute
 };
 
@@ -32,8 +32,8 @@ struct Observer {
   std::function<void(const Case&)> begins = [](const Case&) {};
   std::function<void(const Row&)> measured = [](const Row&) {};
   /// The engine refuses the problem, the machine has not what it takes, or it takes too long.
-  std::function<void(const Case&, const std::string& reason)> left_out =
-      [](const Case&, const std::string&) {};
+  std::function<void(const Case&, const std::string& reason)> left_out = [](const Case&,
+                                                                            const std::string&) {};
 };
 
 /// Measures the cases one after the other until `stop` becomes true; the case that is then under

@@ -22,8 +22,7 @@ Buffer fill(std::size_t n) {
     std::memcpy(buffer.data() + i * sizeof(T), &x, sizeof(T));
   }
   for (std::size_t i = first; i < n; i += kPeriod) {
-    std::memcpy(buffer.data() + i * sizeof(T), buffer.data(),
-                std::min(kPeriod, n - i) * sizeof(T));
+    std::memcpy(buffer.data() + i * sizeof(T), buffer.data(), std::min(kPeriod, n - i) * sizeof(T));
   }
   return buffer;
 }

@@ -29,8 +29,8 @@ class Buffer {
   std::size_t size_;
 };
 
-/// `n` numbers with mean 0 and variance 1; they repeat after some 100,000, so that gigabytes take no
-/// time. Every page of the buffer has been written.
+/// `n` numbers with mean 0 and variance 1; they repeat after some 100,000, so that gigabytes take
+/// no time. Every page of the buffer has been written.
 Buffer random_numbers(DType dtype, std::int64_t n);
 
 }  // namespace regard::bench

@@ -28,6 +28,12 @@ std::int64_t copies_beyond_cache(const ProblemShape& shape) {
   return std::max(std::int64_t{1}, static_cast<std::int64_t>(std::ceil(copies)));
 }
 
+std::string note_of(const Problem& problem) {
+  const double times = problem.shape().cache_bytes() * static_cast<double>(problem.num_copies()) /
+                       static_cast<double>(last_level_cache_bytes());
+  return times >= 4 ? "" : "keys and values are only " + std::to_string(times) + " times the cache";
+}
+
 /// What is measured of a cache, with the loops that read it.
 struct CacheProblem {
   explicit CacheProblem(const ProblemShape& shape)
@@ -44,12 +50,6 @@ struct CacheProblem {
     return std::max(reading, shape.flops() / machine.flops(shape.dtype));
   }
 
-  std::string note() const {
-    const double times = problem.shape().cache_bytes() * static_cast<double>(problem.num_copies()) /
-                         static_cast<double>(last_level_cache_bytes());
-    return times >= 4 ? "" : "keys and values are only " + std::to_string(times) + " times the cache";
-  }
-
   Problem problem;
   ReadLoops read_loops;
 };
@@ -63,7 +63,7 @@ Case decode_case(DType dtype, std::int64_t ratio, std::int64_t kv_len) {
               const double roof = work->roof_seconds(machine, ratio > 4);
               return {bytes / run_seconds(work->problem) * kGiga, bytes / roof * kGiga};
             },
-            work->note()};
+            note_of(work->problem)};
   };
   return {.name = "decode." + name_in_case(dtype) + ".ratio" + std::to_string(ratio) + ".n" +
                   std::to_string(kv_len),
@@ -85,7 +85,7 @@ Case rows_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
               const double roof = work->roof_seconds(machine, true);
               return {rows / run_seconds(work->problem), rows / roof};
             },
-            work->note()};
+            note_of(work->problem)};
   };
   return {.name = rows_name(dtype, q_len, kv_len), .unit = "rows/s", .prepare = prepare};
 }
@@ -93,13 +93,19 @@ Case rows_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
 /// Rows/s together against rows/s one at a time.
 Case per_row_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
   const auto prepare = [=](const Context&) -> Prepared {
-    const auto few = std::make_shared<CacheProblem>(cache_shape(dtype, 1, q_len, kv_len));
-    const auto one = std::make_shared<CacheProblem>(cache_shape(dtype, 1, 1, kv_len));
+    const auto make = [=](std::int64_t rows) {
+      const ProblemShape shape = cache_shape(dtype, 1, rows, kv_len);
+      const auto problem =
+          std::make_shared<Problem>(shape, serial_executor(), copies_beyond_cache(shape));
+      problem->run_all_copies();
+      return problem;
+    };
+    const auto few = make(q_len), one = make(1);
     return {[=]() -> Pair {
-              const double together = static_cast<double>(q_len) / run_seconds(few->problem);
-              return {together, 1 / run_seconds(one->problem)};
+              const double together = static_cast<double>(q_len) / run_seconds(*few);
+              return {together, 1 / run_seconds(*one)};
             },
-            few->note()};
+            note_of(*few)};
   };
   return {
       .name = rows_name(dtype, q_len, kv_len) + ".per_row", .unit = "rows/s", .prepare = prepare};

@@ -1,4 +1,5 @@
-// bench/machine_cases.cc - what do two threads bring, and how much memory does a long sequence take?
+// bench/machine_cases.cc - what do two threads bring, and how much memory does a long sequence
+// take?
 #include <malloc.h>
 
 #include <algorithm>
@@ -45,12 +46,12 @@ Prepared prepare_two_threads(const ProblemShape& shape) {
 }
 
 Case two_threads_case(std::int64_t length, bool causal) {
-  return {.name = "threads2.prefill.fp32.d128.n" + std::to_string(length) +
-                  (causal ? ".causal" : ""),
-          .unit = "x",
-          .prepare = [shape = long_shape(4, length, 128, causal)](const Context&) {
-            return prepare_two_threads(shape);
-          }};
+  return {
+      .name = "threads2.prefill.fp32.d128.n" + std::to_string(length) + (causal ? ".causal" : ""),
+      .unit = "x",
+      .prepare = [shape = long_shape(4, length, 128, causal)](const Context&) {
+        return prepare_two_threads(shape);
+      }};
 }
 
 /// Peak resident memory of this process in MiB since the last reset (Linux).
@@ -73,7 +74,7 @@ Prepared prepare_memory(const Context& context, std::int64_t length, std::int64_
   const std::shared_ptr<Executor> pool = make_thread_pool(default_num_threads());
   const auto problem = std::make_shared<Problem>(long_shape(heads, length, 64, true), *pool);
   pool->parallel_for(pool->num_threads(), [](std::int64_t, int) {});  // its stacks are not ours
-  return {[=, &stop = context.stop]() -> Pair {
+  return {[problem, pool, &stop = context.stop]() -> Pair {           // the plan needs its pool
     ::malloc_trim(0);  // what other cases freed must not be used unseen
     reset_peak();
     const double before = peak_mib();
@@ -84,11 +85,10 @@ Prepared prepare_memory(const Context& context, std::int64_t length, std::int64_
 }
 
 Case memory_case(std::int64_t length, std::int64_t heads) {
-  return {
-      .name = "memory.fp32.n" + std::to_string(length) + ".h" + std::to_string(heads),
-      .unit = "MiB",
-      .prepare = [=](const Context& context) { return prepare_memory(context, length, heads); },
-      .takes_a_minute = true};
+  return {.name = "memory.fp32.n" + std::to_string(length) + ".h" + std::to_string(heads),
+          .unit = "MiB",
+          .prepare = [=](const Context& context) { return prepare_memory(context, length, heads); },
+          .takes_a_minute = true};
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 namespace regard::bench {
 namespace {
 
-constexpr std::int64_t kRounds = 20'000;  // some 0.1 ms
+constexpr std::int64_t kRounds = 20'000;            // some 0.1 ms
 constexpr std::int64_t kManyRounds = 50 * kRounds;  // waking a thread takes 1 % of it at most
 constexpr double kSeconds = 0.003;
 

@@ -30,8 +30,8 @@ struct ProblemShape {
   }
 };
 
-/// The problem on random inputs. With several copies of keys and values, like the layers of a model,
-/// no call finds them in the cache.
+/// The problem on random inputs. With several copies of keys and values, like the layers of a
+/// model, no call finds them in the cache.
 class Problem {
  public:
   /// Throws what Plan throws.

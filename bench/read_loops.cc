@@ -80,8 +80,8 @@ volatile unsigned sink;  // so that the loads are not left out
 ReadLoops::ReadLoops(std::vector<Bytes> buffers) : buffers_(std::move(buffers)) {
   std::vector<std::pair<double, Loop>> tried;
   for (const int streams : {1, 2, 4}) {
-    for (const std::size_t kib : {0, 1, 2, 4, 8, 16}) {
-      const Loop loop{streams, kib << 10};
+    for (const unsigned kib : {0U, 1U, 2U, 4U, 8U, 16U}) {
+      const Loop loop{streams, std::size_t{kib} << 10};
       tried.emplace_back(std::max(run(loop), run(loop)), loop);
     }
   }

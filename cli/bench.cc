@@ -96,22 +96,20 @@ std::vector<bench::Case> choose(const std::vector<std::string>& patterns) {
 }
 
 std::atomic<bool> interrupted{false};
+void (*previous_handler)(int) = SIG_DFL;
 
 /// The first Ctrl-C ends the measuring, a second one the command.
 class StopOnInterrupt {
  public:
   StopOnInterrupt() {
-    previous_ = std::signal(SIGINT, [](int) {
+    previous_handler = std::signal(SIGINT, [](int) {
       interrupted = true;
-      std::signal(SIGINT, previous_);
+      std::signal(SIGINT, previous_handler);
     });
   }
-  ~StopOnInterrupt() { std::signal(SIGINT, previous_); }
+  ~StopOnInterrupt() { std::signal(SIGINT, previous_handler); }
   StopOnInterrupt(const StopOnInterrupt&) = delete;
   StopOnInterrupt& operator=(const StopOnInterrupt&) = delete;
-
- private:
-  static inline void (*previous_)(int) = SIG_DFL;
 };
 
 /// Progress on standard error: one line that changes on a terminal, a line for each case elsewhere.

@@ -28,8 +28,9 @@ std::string number(double x) { return number(x, x >= 100 ? 0 : x >= 10 ? 1 : 2);
 
 std::string machine_line(const bench::Machine& machine) {
   std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
-                     std::to_string(default_num_threads()) + " threads; one core: " +
-                     number(machine.median_fma() * bench::kGiga) + " GFLOP/s fp32";
+                     std::to_string(default_num_threads()) +
+                     " threads; one core: " + number(machine.median_fma() * bench::kGiga) +
+                     " GFLOP/s fp32";
   if (const auto dot = machine.median_dot()) {
     line += ", " + number(*dot * bench::kGiga) + " bf16";
   }
@@ -43,7 +44,9 @@ std::string row_line(const Row& row, const Terminal& terminal) {
   line.add_right(number(row.limit), kLimitEnd);
   line.add_right(number(row.ratio(), 2), kRatioEnd, Style::kBold);
   line.add_right(number(row.bar.bar, 2), kBarEnd);
-  line.add(surpassed ? "  beyond" : row.met() ? "  met" : "  missed",
+  line.add(surpassed   ? "  beyond"
+           : row.met() ? "  met"
+                       : "  missed",
            row.met() ? Style::kPlain : Style::kBar);
   return line.str() + (row.note.empty() ? "" : "    (" + row.note + ")\n");
 }

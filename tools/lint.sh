@@ -9,7 +9,7 @@ mapfile -t units < <(python3 - <<'END'
 import json, os
 units = (unit["file"] for unit in json.load(open("build/release/compile_commands.json")))
 paths = sorted({os.path.relpath(unit) for unit in units})
-print("\n".join(path for path in paths if path.startswith(("src/", "cli/"))))
+print("\n".join(path for path in paths if path.startswith(("src/", "cli/", "bench/"))))
 END
 )
 echo "lint: clang-tidy on ${#units[@]} files" >&2

@@ -70,7 +70,7 @@ def cases():
                     yield Attention(name, dtype, heads, heads, length, length, head_dim, causal)
     for dtype in ("fp32", "bf16", "fp16"):
         for ratio in (1, 4, 8):
-            yield Attention(f"decode.{dtype}.ratio{ratio}.n32768", dtype, 8 * ratio, 8, 1, 32768, 128, unit="GB/s")
+            yield Attention(f"decode.{dtype}.ratio{ratio}.n65536", dtype, 8 * ratio, 8, 1, 65536, 128, unit="GB/s")
     for rows in (16, 128, 512):
         for in_features, out_features in ((384, 384), (384, 1536), (1536, 384)):
             yield Linear(f"linear.fp32.r{rows}.{in_features}x{out_features}", rows, in_features, out_features)

@@ -1,5 +1,5 @@
-// bench/peers/regard_shim.cc - what peers.py calls by ctypes: a plan, a linear layer, and one run of
-// either.
+// bench/peers/regard_shim.cc - what peers.py calls by ctypes: a plan, a linear layer, and one run
+// of either.
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -63,15 +63,13 @@ Prepared* make_attention(const Problem& p, int threads) {
 extern "C" {
 
 /// Row-major (1, heads, length, dim). Null on error, which is then written (kErrorBytes).
-[[gnu::visibility("default")]] void* regard_attention(const Problem* problem, int threads,
-                                                      char* error) {
+void* regard_attention(const Problem* problem, int threads, char* error) {
   return guarded(error, [&] { return make_attention(*problem, threads); });
 }
 
 /// Whether it ran.
-[[gnu::visibility("default")]] bool regard_attention_run(void* handle, const void* query,
-                                                         const void* key, const void* value,
-                                                         void* out, char* error) {
+bool regard_attention_run(void* handle, const void* query, const void* key, const void* value,
+                          void* out, char* error) {
   const auto& prepared = *static_cast<Prepared*>(handle);
   const Problem& p = prepared.problem;
   const auto dtype = static_cast<regard::DType>(p.dtype);
@@ -89,9 +87,8 @@ extern "C" {
 }
 
 /// weight (out_features, in_features), row-major; copied.
-[[gnu::visibility("default")]] void* regard_linear(const float* weight, std::int64_t out_features,
-                                                   std::int64_t in_features, int threads,
-                                                   char* error) {
+void* regard_linear(const float* weight, std::int64_t out_features, std::int64_t in_features,
+                    int threads, char* error) {
   return guarded(error, [&] {
     auto prepared = std::make_unique<Prepared>();
     prepared->executor = regard::make_thread_pool(threads);
@@ -103,8 +100,7 @@ extern "C" {
 }
 
 /// x (rows, in_features), y (rows, out_features).
-[[gnu::visibility("default")]] bool regard_linear_run(void* handle, const float* x,
-                                                      std::int64_t rows, float* y, char* error) {
+bool regard_linear_run(void* handle, const float* x, std::int64_t rows, float* y, char* error) {
   const auto& prepared = *static_cast<Prepared*>(handle);
   return guarded(error, [&] {
     const regard::Linear& linear = *prepared.linear;
@@ -114,8 +110,6 @@ extern "C" {
   });
 }
 
-[[gnu::visibility("default")]] void regard_free(void* handle) {
-  delete static_cast<Prepared*>(handle);
-}
+void regard_free(void* handle) { delete static_cast<Prepared*>(handle); }
 
 }  // extern "C"

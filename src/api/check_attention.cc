@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "api/check.h"
+#include "api/score_mods.h"
 
 namespace regard::api {
 namespace {
@@ -81,12 +82,12 @@ void check_positions(const AttentionOptions& o, const SequenceLengths& lengths) 
     refuse("attention: kv_offset", std::to_string(o.kv_offset),
            "a multiple of " + std::to_string(exec::kChunkKeys));
   }
-  if (o.q_offset || !o.q_offsets.empty() || o.mask.is_full()) return;
+  if (o.q_offset || !o.q_offsets.empty() || (o.mask.is_full() && !uses_positions(o.score_mods))) return;
   for (std::size_t i = 0; i < static_cast<std::size_t>(lengths.count()); ++i) {
     if (lengths.q_len(i) == lengths.kv_len(i) && o.kv_offset == 0) continue;
     refuse("attention: q_offset", "not given",
            "the position of query 0, because q_len (" + std::to_string(lengths.q_len(i)) + ") differs from kv_len (" +
-               std::to_string(lengths.kv_len(i)) + ") and the mask speaks of positions");
+               std::to_string(lengths.kv_len(i)) + ") and the mask or a modifier speaks of positions");
   }
 }
 
@@ -110,6 +111,7 @@ void check_plan(const AttentionShape& s, const AttentionOptions& o) {
   check_per_sequence("attention: kv_lens", o.kv_lens, lengths.count(), 0,
                      [&](std::size_t i) { return lengths.kv_len(i); });
   check_positions(o, lengths);
+  check_score_mods(o.score_mods, s);
   check_sinks(s, o.sinks);
   o.mask.check(lengths.count(), s.num_heads);
 }

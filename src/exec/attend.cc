@@ -72,6 +72,29 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
   }
 }
 
+/// The caller's modifiers, run by run of adjacent tiles: what lies between them is not a score.
+void modify(const Setup& s, const Rows& strip, Workspace& w) noexcept {
+  const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
+  for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
+    end = tile + 1;
+    while (end != w.tiles.end() && end->kv_begin == end[-1].kv_end) ++end;
+    const ScoreStrip scores{.tile = {.scores = w.scores + (tile->kv_begin - w.tiles.chunk_begin),
+                                     .stride = kChunkKeys,
+                                     .num_rows = strip.count(),
+                                     .num_keys = end[-1].kv_end - tile->kv_begin,
+                                     .batch = strip.sequence,
+                                     .kv_head = strip.kv_head,
+                                     .heads_per_kv_head = strip.heads_per_kv_head,
+                                     .row_begin = strip.begin,
+                                     .q_offset = strip.q_offset,
+                                     .kv_begin = tile->kv_begin},
+                            .bias_batch = sequence.batch,
+                            .bias_query = sequence.q_begin,
+                            .bias_key = sequence.kv_begin + tile->kv_begin - s.kv_offset};
+    if (apply_score_mods(s.score_mods, scores, *s.kernels)) hide_masked(scores.tile, w.tiles);
+  }
+}
+
 /// -inf where the mask forbids, and where no tile is.
 void mask(const Setup& s, const Rows& strip, Workspace& w) noexcept {
   std::int64_t at = w.tiles.begin()->kv_begin;
@@ -238,6 +261,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
       const State state = tree.fresh();
       const std::int64_t first = w.tiles.begin()->kv_begin;
       score(s, call, strip, w.query + i * query_words, pace, w);
+      if (!s.score_mods.empty()) modify(s, strip, w);
       mask(s, strip, w);
       s.arithmetic->softmax({.scores = w.scores + (first - begin),
                              .stride = kChunkKeys,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exec/merge_tree.h"
+#include "exec/score_mods.h"
 #include "exec/tiles.h"
 #include "kernels/kernels.h"
 #include "regard/attention.h"
@@ -47,6 +48,7 @@ struct Setup {
   std::vector<RowBlock> blocks;  ///< in the order of starting: the longest first
   std::int64_t block_rows;       ///< rows of the largest
   std::int64_t strip_rows;       ///< rows of a strip: all there are, up to kMostStripRows, or kStripRows
+  std::vector<PlannedMod> score_mods;
   std::vector<float> sinks;      ///< (num_heads) or empty
   const TileSource* masks;
   const kernels::KernelTable* kernels;

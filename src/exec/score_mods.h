@@ -37,8 +37,8 @@ bool apply_score_mods(std::span<const PlannedMod> mods, const ScoreStrip& strip,
                       const kernels::KernelTable& k) noexcept;
 
 /// Pairs with a score of -inf become pairs that the mask forbids, so that their values are skipped
-/// instead of multiplied by 0. `tiles` are those of the strip; their keys lie within the tile of
-/// scores.
+/// instead of multiplied by 0. `tiles` are those of the strip; only those within the tile of scores
+/// are touched.
 void hide_masked(const ScoreTile& scores, ChunkTiles& tiles) noexcept;
 
 }  // namespace regard::exec

@@ -38,7 +38,9 @@ HWY_INLINE V Exp(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
 
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  // A NaN has other bits where a number has n: added to it they could make a number of it.
+  const auto is_number = hn::RebindMask(di, hn::Eq(x, x));
+  const auto exponent = hn::IfThenElseZero(is_number, hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
   const V result = hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
   return hn::IfThenZeroElse(hn::Lt(x, kLeast), result);
 }

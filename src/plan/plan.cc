@@ -7,6 +7,7 @@
 
 #include "exec/run.h"
 #include "plan/isa.h"
+#include "plan/score_mods.h"
 
 namespace regard {
 namespace {
@@ -75,6 +76,7 @@ exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& option
                     .blocks = {},
                     .block_rows = 0,
                     .strip_rows = exec::kStripRows,
+                    .score_mods = plan::plan_score_mods(options.score_mods, shape.num_heads),
                     .sinks = {options.sinks.begin(), options.sinks.end()},
                     .masks = nullptr,
                     .kernels = &table,

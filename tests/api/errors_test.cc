@@ -74,7 +74,7 @@ TEST(Errors, PositionsMustBeGivenWhereTheyMatter) {
   options.mask = CausalMask{};
   EXPECT_EQ(plan_refusal(kShape, options),
             "attention: q_offset is not given, expected the position of query 0, because q_len (4) "
-            "differs from kv_len (5) and the mask speaks of positions");
+            "differs from kv_len (5) and the mask or a modifier speaks of positions");
   options.q_offset = 1;
   EXPECT_EQ(plan_refusal(kShape, options), "nothing thrown");
   options.q_offset.reset();

@@ -14,15 +14,16 @@ class Run : public testing::Test {
  protected:
   /// A case that gives the pairs one after the other, the last one for ever.
   Case of(std::vector<Pair> pairs) {
-    return {.name = "window.test", .unit = "x", .prepare = [pairs, this](const Context&) -> Prepared {
-              return {[pairs, this] {
-                        const std::size_t turn = std::min(turns_, pairs.size() - 1);
-                        ++turns_;
-                        if (turns_ == stop_after_) stop_ = true;
-                        return pairs[turn];
-                      },
-                      "a note"};
-            }};
+    return {
+        .name = "window.test", .unit = "x", .prepare = [pairs, this](const Context&) -> Prepared {
+          return {[pairs, this] {
+                    const std::size_t turn = std::min(turns_, pairs.size() - 1);
+                    ++turns_;
+                    if (turns_ == stop_after_) stop_ = true;
+                    return pairs[turn];
+                  },
+                  "a note"};
+        }};
   }
   void run(std::vector<Case> cases, const Options& options = {.seconds = 1e-9}) {
     Observer observer;

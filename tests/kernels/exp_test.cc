@@ -94,9 +94,13 @@ TEST(Exp, ExactValues) {
     std::vector<float> y(x.size());
     table->exp(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
     EXPECT_EQ(y, (std::vector<float>{1, 1, 1, 1, 0, 0, 0, 0})) << table->isa;
-    const float nan = std::nanf("");
-    table->exp(&nan, y.data(), 1);
-    EXPECT_TRUE(std::isnan(y[0])) << table->isa;
+    for (std::uint32_t payload = 1; payload < 0x800000U; payload += payload < 0x10000U ? 1 : 997) {
+      for (const std::uint32_t sign : {0U, 0x80000000U}) {
+        const float nan = std::bit_cast<float>(sign | 0x7F800000U | payload);
+        table->exp(&nan, y.data(), 1);
+        ASSERT_TRUE(std::isnan(y[0])) << table->isa << " payload " << payload;
+      }
+    }
   }
 }
 
