@@ -178,7 +178,8 @@ void bound_row(const Head& head, const bound::RowError& error, Row& row) {
 void finish_row(const Head& head, std::size_t index, Row& row, ReferenceResult& result) {
   const std::ptrdiff_t width = head.values.width,
                        begin = static_cast<std::ptrdiff_t>(index) * width;
-  if (row.keys.empty()) {  // sees nothing, and says so exactly
+  // A row that sees nothing, or only scores of -inf, says so exactly.
+  if (std::ranges::all_of(row.score, [](double s) { return s == -kInfinity; })) {
     std::fill_n(result.out.begin() + begin, width, 0.0);
     std::fill_n(result.out_bound.begin() + begin, width, 0.0);
     result.lse[index] = head.sink;
@@ -216,7 +217,8 @@ void attend(const Call& call, const Sequence& s, std::int64_t kv_head, Reference
     const double sink = options.sinks.empty()
                             ? -kInfinity
                             : static_cast<double>(options.sinks[static_cast<std::size_t>(h)]);
-    const Head head{call, s, options.mask, keys, values, sink};
+    const AnyMask mask = options.mask.at(s.index, h);
+    const Head head{call, s, mask, keys, values, sink};
     for (std::int64_t i = s.q_begin; i < s.q_end; ++i) {
       const std::int64_t in_sequence = i - s.q_begin;
       score_row(head, {s.index, h, group, in_sequence, s.q_offset, 0, {s.batch, h, i, 0}},

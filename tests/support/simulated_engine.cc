@@ -46,6 +46,7 @@ class RowSimulator {
         inputs_(inputs),
         math_{engine.fma, engine.exp_ulps, Rng(engine.seed)},
         sequence_(sequence),
+        mask_(problem.mask.mask.at(sequence.index, h)),
         h_(h),
         i_(i),
         group_(problem.shape.num_heads / problem.shape.num_kv_heads),
@@ -56,7 +57,7 @@ class RowSimulator {
       victim_ = math_.rng.integer(0, kv_len() - 1);
       if (engine.fault == Fault::kDropKey || engine.fault == Fault::kZeroKeyRow ||
           engine.fault == Fault::kShortDot || engine.fault == Fault::kSwapValues) {
-        while (!problem_.mask.mask.allows(position_, victim_)) victim_ = (victim_ + 1) % kv_len();
+        while (!mask_.allows(position_, victim_)) victim_ = (victim_ + 1) % kv_len();
       }
     }
   }
@@ -100,15 +101,15 @@ class RowSimulator {
   bool visible(std::int64_t j) const {
     switch (engine_.fault) {
       case Fault::kDropKey:
-        return j != victim_ && problem_.mask.mask.allows(position_, j);
+        return j != victim_ && mask_.allows(position_, j);
       case Fault::kSkipTail:
-        return j < kv_len() / 16 * 16 && problem_.mask.mask.allows(position_, j);
+        return j < kv_len() / 16 * 16 && mask_.allows(position_, j);
       case Fault::kExtraKey:
-        return problem_.mask.mask.allows(position_ + 1, j);
+        return mask_.allows(position_ + 1, j);
       case Fault::kMissingKey:
-        return problem_.mask.mask.allows(position_ - 1, j);
+        return mask_.allows(position_ - 1, j);
       default:
-        return problem_.mask.mask.allows(position_, j);
+        return mask_.allows(position_, j);
     }
   }
 
@@ -243,6 +244,7 @@ class RowSimulator {
   const Inputs& inputs_;
   SimulatedArithmetic math_;
   const Sequence& sequence_;
+  AnyMask mask_;
   std::int64_t h_, i_, group_, position_;
   std::int64_t victim_ = 0;
   float scale_ = 0;
