@@ -65,6 +65,8 @@ bool may_mask(const PlannedMod& mod) {
 
 }  // namespace
 
+// std::visit throws where a variant holds nothing, which no planned modifier does.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 bool apply_score_mods(std::span<const PlannedMod> mods, const ScoreStrip& strip,
                       const KernelTable& k) noexcept {
   for (const PlannedMod& mod : mods) {
