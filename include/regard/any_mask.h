@@ -24,12 +24,17 @@ class AnyMask {
   TileKind classify(TileRange tile) const { return self_->classify(tile); }
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const { return self_->row_bits(q, kv); }
 
-  /// See VaryingMask: whether the mask may differ between sequences and heads, and the mask of one of them.
+  /// See VaryingMask: whether the mask may differ between sequences and heads, and the mask of one
+  /// of them.
   bool varies() const { return self_->varies(); }
-  AnyMask at(std::int64_t batch, std::int64_t head) const { return varies() ? self_->at(batch, head) : *this; }
-  /// Throws std::invalid_argument where the mask does not fit a call of so many sequences and heads.
+  AnyMask at(std::int64_t batch, std::int64_t head) const {
+    return varies() ? self_->at(batch, head) : *this;
+  }
+  /// Throws std::invalid_argument where the mask does not fit a call of so many sequences and
+  /// heads.
   void check(std::int64_t batch, std::int64_t num_heads) const { self_->check(batch, num_heads); }
-  /// The expression that makes the mask, as parse_mask (mask_text.h) reads it: "(causal & window(4096, 0))".
+  /// The expression that makes the mask, as parse_mask (mask_text.h) reads it: "(causal &
+  /// window(4096, 0))".
   std::string describe() const { return self_->describe(); }
 
   /// True for a FullMask: positions do not matter.
@@ -55,8 +60,12 @@ class AnyMask {
       return mask.row_bits(q, kv);
     }
     bool varies() const override { return mask_varies(mask); }
-    AnyMask at(std::int64_t batch, std::int64_t head) const override { return mask_at(mask, batch, head); }
-    void check(std::int64_t batch, std::int64_t num_heads) const override { check_mask(mask, batch, num_heads); }
+    AnyMask at(std::int64_t batch, std::int64_t head) const override {
+      return mask_at(mask, batch, head);
+    }
+    void check(std::int64_t batch, std::int64_t num_heads) const override {
+      check_mask(mask, batch, num_heads);
+    }
     std::string describe() const override { return describe_mask(mask); }
     M mask;
   };

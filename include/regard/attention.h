@@ -93,7 +93,8 @@ class Cancelled : public std::runtime_error {
 /// any strides; lse (B, H, N) f32. Scores, sums and outputs accumulate in float32. Extra memory does not grow
 /// with N * M. A query that sees no key gets out = 0 and lse = -inf. A masked key is skipped, not multiplied by 0:
 /// NaN or Inf in it, or beyond kv_lens, changes no bit. A NaN in a query, or in a key or value that it sees,
-/// makes its row NaN; an Inf there follows IEEE arithmetic (a score of -inf is a weight of 0); no other row
+/// makes its row NaN; an Inf there follows IEEE arithmetic (a score of -inf is a weight of 0, and a row of nothing else
+/// sees nothing); no other row
 /// changes. out and lse must not overlap each other or an input. The same inputs give the same bits
 /// for every number of threads, batch composition, chunking, stride and alignment (docs/numerics.md). Throws
 /// std::invalid_argument naming the argument, what came and what was wanted. Thread safe.

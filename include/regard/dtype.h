@@ -19,7 +19,7 @@ constexpr const char* name_of(DType dtype) {
 }
 
 /// The upper half of a float32: 8 bits of exponent, 8 of significand (one implied).
-struct bf16 {
+struct bf16 {  // NOLINT(readability-identifier-naming): a type of number, as float is
   std::uint16_t bits = 0;
 
   bf16() = default;
@@ -35,7 +35,7 @@ struct bf16 {
 };
 
 /// IEEE binary16: 5 bits of exponent, 11 of significand (one implied), subnormals kept.
-struct f16 {
+struct f16 {  // NOLINT(readability-identifier-naming)
   std::uint16_t bits = 0;
 
   f16() = default;

@@ -72,10 +72,9 @@ struct WindowMask {
 
   bool allows(std::int64_t q, std::int64_t kv) const { return first(q) <= kv && kv <= last(q); }
   TileKind classify(TileRange t) const {
-    if (t.kv_end - 1 < first(t.q_begin) || t.kv_begin > last(t.q_end - 1) ||
-        side(right) < -side(left)) {
-      return TileKind::kEmpty;
-    }
+    const bool reaches = t.kv_end - 1 >= first(t.q_begin) && t.kv_begin <= last(t.q_end - 1);
+    const bool nobody_sees = first(t.q_begin) > last(t.q_begin);  // left + right may overflow
+    if (!reaches || nobody_sees) return TileKind::kEmpty;
     const bool full = first(t.q_end - 1) <= t.kv_begin && t.kv_end - 1 <= last(t.q_begin);
     return full ? TileKind::kFull : TileKind::kPartial;
   }
@@ -107,8 +106,8 @@ struct PrefixMask {
   std::string describe() const;
 };
 
-/// A query sees every stride-th key, counted from its own position, before and after it: q - kv is a multiple of
-/// `stride` >= 1 (Child et al. 2019, with causal & (window | strided)).
+/// A query sees every stride-th key, counted from its own position, before and after it: q - kv is
+/// a multiple of `stride` >= 1 (Child et al. 2019, with causal & (window | strided)).
 class StridedMask {
  public:
   explicit StridedMask(std::int64_t stride);
@@ -138,18 +137,23 @@ class DocumentMask {
   struct Span {
     std::int64_t min, max;
   };
+  struct Data {
+    std::vector<std::int64_t> ids;
+    std::vector<Span> spans;  // smallest and largest id of every 64 positions
+  };
+  std::int64_t size() const { return static_cast<std::int64_t>(data_->ids.size()); }
   Span span(std::int64_t begin, std::int64_t end) const;
 
-  std::vector<std::int64_t> ids_;
-  std::vector<Span> blocks_;  // smallest and largest id of every 64 positions
+  std::shared_ptr<const Data> data_;  // shared by copies: a plan may keep one for each head
 };
 
-/// Whole blocks of queries see whole blocks of keys, as a map says: block i of queries holds positions [i * q_block,
-/// (i + 1) * q_block). What lies outside the map sees nothing. The map is copied; it may differ between sequences and
-/// heads.
+/// Whole blocks of queries see whole blocks of keys, as a map says: block i of queries holds
+/// positions [i * q_block, (i + 1) * q_block). What lies outside the map sees nothing. The map is
+/// copied; it may differ between sequences and heads.
 class BlockMask {
  public:
-  /// map (B or 1, H or 1, query blocks, key blocks), true = may see. Throws std::invalid_argument for a block below 1.
+  /// map (B or 1, H or 1, query blocks, key blocks), true = may see; q_block and kv_block in
+  /// positions. Throws std::invalid_argument for a block below 1, a negative extent, null data.
   BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::int64_t kv_block);
 
   bool allows(std::int64_t q, std::int64_t kv) const;
@@ -161,15 +165,21 @@ class BlockMask {
   void check(std::int64_t batch, std::int64_t num_heads) const;
 
  private:
-  std::shared_ptr<const std::vector<std::uint8_t>> map_;  // shared by the copies for all sequences and heads
+  bool sees(std::int64_t q_index, std::int64_t kv_index) const;
+
+  std::shared_ptr<const std::vector<std::uint8_t>>
+      map_;  // shared by the copies for all sequences and heads
   std::array<std::int64_t, 4> shape_;
   std::int64_t q_block_, kv_block_, begin_ = 0;
 };
 
-/// A boolean for every pair, in the caller's memory, which must outlive the mask: (B or 1, H or 1, N, M), true = may see;
-/// extents of 1 and strides of 0 broadcast. Row 0 is for the query at position q_begin. What lies outside sees nothing.
+/// A boolean for every pair, in the caller's memory, which must outlive the mask: (B or 1, H or 1,
+/// N, M), true = may see. One sequence or head serves all; strides of 0 broadcast (one row for all
+/// queries: extent N, stride 0). Row 0 is for the query at position q_begin, column 0 for the key
+/// at 0; what lies outside sees nothing. Fastest with adjacent keys (strides[3] == 1).
 class DenseMask {
  public:
+  /// Throws std::invalid_argument for a negative extent and a q_begin beyond +-2^40.
   explicit DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin = 0);
 
   bool allows(std::int64_t q, std::int64_t kv) const;
@@ -186,19 +196,18 @@ class DenseMask {
   std::int64_t q_begin_;
 };
 
-/// A mask that may differ between sequences and heads, which the three questions do not know of: at() is the mask of one
-/// of them. Until it is asked, it answers for sequence 0 and head 0. A plan asks once for each.
+/// A mask that may differ between sequences and heads, which the three questions do not know of:
+/// at(batch, head) is the mask of one of them, of the same type. Until that is asked, the mask
+/// answers for sequence 0 and head 0. A plan asks once for each. It may also offer varies(): false
+/// when every at() is the same, so that one is enough.
 template <class M>
-concept VaryingMask = Mask<M> && requires(const M& m, std::int64_t i) {
-  { m.varies() } -> std::same_as<bool>;
-  { m.at(i, i) } -> std::same_as<M>;
-};
+concept VaryingMask = Mask<M> && requires(const M& m, std::int64_t i) { m.at(i, i); };
 
 /// What masks may offer beside the three questions, asked of any mask.
 template <Mask M>
 bool mask_varies(const M& m) {
-  if constexpr (VaryingMask<M>) return m.varies();
-  return false;
+  if constexpr (VaryingMask<M> && requires { m.varies(); }) return m.varies();
+  return VaryingMask<M>;
 }
 template <Mask M>
 M mask_at(const M& m, std::int64_t batch, std::int64_t head) {

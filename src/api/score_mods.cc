@@ -27,7 +27,8 @@ void check(const SoftCap& mod, const AttentionShape&, const std::string& what) {
 }
 
 void check(const Alibi& mod, const AttentionShape& shape, const std::string& what) {
-  check_equal(what + ".slopes.size()", static_cast<std::int64_t>(mod.slopes.size()), shape.num_heads, "num_heads");
+  check_equal(what + ".slopes.size()", static_cast<std::int64_t>(mod.slopes.size()),
+              shape.num_heads, "num_heads");
   check_finite(what + ".slopes", mod.slopes);
 }
 
@@ -44,15 +45,17 @@ void check(const Bias& mod, const AttentionShape& s, const std::string& what) {
 }
 
 void check(const RelativeBias& mod, const AttentionShape& shape, const std::string& what) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 20;  // a table by distance holds twice as many numbers per head
+  constexpr std::int64_t kMost = std::int64_t{1}
+                                 << 20;  // a table by distance holds twice as many numbers per head
   const std::int64_t least = mod.bidirectional ? 4 : 2;
   check_range(what + ".num_buckets", mod.num_buckets, least, kMost);
   if (mod.bidirectional && mod.num_buckets % 2 != 0)
-    refuse(what + ".num_buckets", std::to_string(mod.num_buckets), "an even number (bidirectional)");
+    refuse(what + ".num_buckets", std::to_string(mod.num_buckets),
+           "an even number (bidirectional)");
   const std::int64_t exact = mod.num_buckets / least;
   check_range(what + ".max_distance", mod.max_distance, exact + 1, kMost);
-  check_equal(what + ".table.size()", static_cast<std::int64_t>(mod.table.size()), shape.num_heads * mod.num_buckets,
-              "num_heads * num_buckets");
+  check_equal(what + ".table.size()", static_cast<std::int64_t>(mod.table.size()),
+              shape.num_heads * mod.num_buckets, "num_heads * num_buckets");
   check_finite(what + ".table", mod.table);
 }
 

@@ -250,6 +250,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
     if (call.cancelled()) return;
     const std::int64_t begin = s.kv_offset + chunk * kChunkKeys;
     const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);
+    if (!s.masks->may_see(rows, begin, end)) continue;
     w.keys_packed = w.values_packed = w.values_seen = 0;
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
     prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};

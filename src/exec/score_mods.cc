@@ -38,7 +38,8 @@ void apply(const Bias& mod, const ScoreStrip& strip, const KernelTable& k) noexc
   }
 }
 
-/// Keys nearer than the reach meet adjacent numbers; those before and after them the first and the last number.
+/// Keys nearer than the reach meet adjacent numbers; those before and after them the first and the
+/// last number.
 void apply(const DistanceBias& mod, const ScoreStrip& strip, const KernelTable& k) noexcept {
   const ScoreTile& tile = strip.tile;
   const auto add = k.add_bias[kernels::index(DType::kF32)];
@@ -46,14 +47,17 @@ void apply(const DistanceBias& mod, const ScoreStrip& strip, const KernelTable& 
     const float* middle = mod.table.data() + tile.head(r) * (2 * mod.reach + 1) + mod.reach;
     const std::int64_t distance = tile.q_position(r) - tile.kv_begin;  // where kv = q
     const std::int64_t begin = std::clamp<std::int64_t>(distance - mod.reach, 0, tile.num_keys);
-    const std::int64_t end = std::clamp<std::int64_t>(distance + mod.reach + 1, begin, tile.num_keys);
+    const std::int64_t end =
+        std::clamp<std::int64_t>(distance + mod.reach + 1, begin, tile.num_keys);
     add(middle - mod.reach, 0, begin, &tile(r, 0));
     if (begin < end) add(middle + (begin - distance), 1, end - begin, &tile(r, begin));
     if (end < tile.num_keys) add(middle + mod.reach, 0, tile.num_keys - end, &tile(r, end));
   }
 }
 
-void apply(const UserMod& mod, const ScoreStrip& strip, const KernelTable&) noexcept { mod.apply(strip.tile); }
+void apply(const UserMod& mod, const ScoreStrip& strip, const KernelTable&) noexcept {
+  mod.apply(strip.tile);
+}
 
 bool may_mask(const PlannedMod& mod) {
   return std::holds_alternative<Bias>(mod) || std::holds_alternative<UserMod>(mod);
@@ -61,12 +65,15 @@ bool may_mask(const PlannedMod& mod) {
 
 }  // namespace
 
-bool apply_score_mods(std::span<const PlannedMod> mods, const ScoreStrip& strip, const KernelTable& k) noexcept {
+// std::visit throws where a variant holds nothing, which no planned modifier does.
+// NOLINTNEXTLINE(bugprone-exception-escape)
+bool apply_score_mods(std::span<const PlannedMod> mods, const ScoreStrip& strip,
+                      const KernelTable& k) noexcept {
   for (const PlannedMod& mod : mods) {
     std::visit([&](const auto& m) { apply(m, strip, k); }, mod);
   }
-  // The final scores decide, not what a modifier did on the way: whether a pair is masked then does not depend on the
-  // pairs beside it.
+  // The final scores decide, not what a modifier did on the way: whether a pair is masked then does
+  // not depend on the pairs beside it.
   if (!std::ranges::any_of(mods, may_mask)) return false;
   for (std::int64_t r = 0; r < strip.tile.num_rows; ++r) {
     if (k.has_minus_infinity(&strip.tile(r, 0), strip.tile.num_keys)) return true;
@@ -77,7 +84,8 @@ bool apply_score_mods(std::span<const PlannedMod> mods, const ScoreStrip& strip,
 void hide_masked(const ScoreTile& scores, ChunkTiles& tiles) noexcept {
   for (std::int64_t i = 0; i < tiles.size; ++i) {
     Tile& tile = tiles.tile[static_cast<std::size_t>(i)];
-    const std::int64_t offset = tile.kv_begin - tiles.chunk_begin, keys = tile.kv_end - tile.kv_begin;
+    const std::int64_t offset = tile.kv_begin - tiles.chunk_begin,
+                       keys = tile.kv_end - tile.kv_begin;
     const std::uint64_t all = ((std::uint64_t{1} << keys) - 1) << offset % 64;
     const bool was_full = tile.kind == TileKind::kFull;
     if (tile.kv_begin < scores.kv_begin || tile.kv_end > scores.kv_begin + scores.num_keys) continue;
@@ -88,7 +96,8 @@ void hide_masked(const ScoreTile& scores, ChunkTiles& tiles) noexcept {
         const bool is_masked = row[j] == -std::numeric_limits<float>::infinity();
         hidden |= static_cast<std::uint64_t>(is_masked) << (offset % 64 + j);
       }
-      std::uint64_t& bits = tiles.bits[static_cast<std::size_t>(offset / 64)][static_cast<std::size_t>(r)];
+      std::uint64_t& bits =
+          tiles.bits[static_cast<std::size_t>(offset / 64)][static_cast<std::size_t>(r)];
       bits = (was_full ? bits | all : bits) & ~hidden;
       if (hidden != 0) tile.kind = TileKind::kPartial;
     }

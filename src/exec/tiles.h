@@ -68,6 +68,8 @@ struct ChunkTiles {
 class TileSource {
  public:
   virtual ~TileSource() = default;
+  /// False only when no row sees any of the keys; asked for many rows at once.
+  virtual bool may_see(const Rows& rows, std::int64_t kv_begin, std::int64_t kv_end) const noexcept = 0;
   virtual void tiles(const Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
                      ChunkTiles& out) const noexcept = 0;
 };

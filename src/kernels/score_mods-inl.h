@@ -17,11 +17,12 @@ HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Every function here is elementwise, so a number's bits depend on it alone, not on vector width or place.
+// Every function here is elementwise, so a number's bits depend on it alone, not on vector width or
+// place.
 
-/// tanh(-y / 2), y <= 0, as -(e^y - 1) / (e^y + 1): small arguments lose nothing, because e^y - 1 is computed as such.
-/// y = n ln 2 + r as in Exp; e^r - 1 = r + r^2 P(r), P of degree 4 fitted to the relative error; e^y - 1 = 2^n (e^r -
-/// 1) + (2^n - 1). Below -20 it is 1.
+/// tanh(-y / 2), y <= 0, as -(e^y - 1) / (e^y + 1): small arguments lose nothing, because e^y - 1
+/// is computed as such. y = n ln 2 + r as in Exp; e^r - 1 = r + r^2 P(r), P of degree 4 fitted to
+/// the relative error; e^y - 1 = 2^n (e^r - 1) + (2^n - 1). Below -20 it is 1.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V TanhOfHalf(D d, V y) {
   const hn::RebindToSigned<D> di;
@@ -63,7 +64,8 @@ inline void RunAlibi(float* scores, std::int64_t columns, float slope, std::int6
   const Floats d;
   const hn::RebindToSigned<Floats> di;
   const Vector slopes = hn::Set(d, slope);
-  const std::int64_t last = distance - columns - kLanes, kMost = std::numeric_limits<std::int32_t>::max();
+  const std::int64_t last = distance - columns - kLanes,
+                     kMost = std::numeric_limits<std::int32_t>::max();
   const bool is_narrow = last > -kMost && distance < kMost;
   HWY_ALIGN float wide[kLanes];
   for (std::int64_t j = 0; j < columns; j += kLanes) {
@@ -89,7 +91,8 @@ HWY_INLINE Vector WithBias(Vector s, Vector bias) {
   return hn::IfThenElse(hn::Eq(bias, none), none, hn::Add(s, bias));
 }
 
-/// s[j] = s[j] + bias[j * stride] for these columns and no other: what follows may have another stride.
+/// s[j] = s[j] + bias[j * stride] for these columns and no other: what follows may have another
+/// stride.
 template <class T>
 void AddBias(const void* bias, std::int64_t stride, std::int64_t columns, float* scores) {
   const Floats d;
@@ -119,7 +122,8 @@ inline bool HasMinusInfinity(const float* scores, std::int64_t columns) {
   const Floats d;
   const Vector none = hn::Set(d, -std::numeric_limits<float>::infinity());
   for (std::int64_t j = 0; j < columns; j += kLanes) {
-    const std::size_t count = static_cast<std::size_t>(HWY_MIN(columns - j, static_cast<std::int64_t>(kLanes)));
+    const std::size_t count =
+        static_cast<std::size_t>(HWY_MIN(columns - j, static_cast<std::int64_t>(kLanes)));
     if (!hn::AllFalse(d, hn::Eq(hn::LoadN(d, scores + j, count), none))) return true;
   }
   return false;

@@ -1,4 +1,4 @@
-// src/plan/masks.cc - masks that hold data.
+// src/plan/masks.cc - masks that hold data, and how masks describe themselves.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -9,62 +9,111 @@
 
 namespace regard {
 namespace {
+
 constexpr std::int64_t kSpanKeys = 64;
+constexpr std::int64_t kMostPosition = std::int64_t{1} << 40;  // as for q_offset
 
 [[noreturn]] void refuse(const std::string& what, std::int64_t came, const std::string& wanted) {
   throw std::invalid_argument(what + " is " + std::to_string(came) + ", expected " + wanted);
 }
 
-/// n modulo m, in [0, m) for negative n too.
+void check_least(const std::string& what, std::int64_t came, std::int64_t least) {
+  if (came < least) refuse(what, came, std::to_string(least) + " or more");
+}
+
+void check_extents(const std::string& what, const std::array<std::int64_t, 4>& shape) {
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    check_least(what + ".shape[" + std::to_string(i) + "]", shape[i], 0);
+  }
+}
+
+void check_axis(const std::string& axis, std::int64_t came, std::int64_t wanted, const char* name) {
+  if (came == 1 || came == wanted) return;
+  const std::string one = wanted == 1 ? "" : "1 or ";
+  refuse("attention: mask.shape[" + axis + "]", came,
+         one + std::to_string(wanted) + " (" + name + ")");
+}
+
+/// Extents of 1 serve every sequence and head.
+void check_broadcast(const std::array<std::int64_t, 4>& shape, std::int64_t batch,
+                     std::int64_t num_heads) {
+  check_axis("0", shape[0], batch, "batch");
+  check_axis("1", shape[1], num_heads, "num_heads");
+}
+
+std::int64_t first_of(std::int64_t position) { return std::max<std::int64_t>(position, 0); }
+
+/// n modulo m, in [0, m).
 std::int64_t floor_mod(std::int64_t n, std::int64_t m) {
   const std::int64_t rest = n % m;
   return rest < 0 ? rest + m : rest;
 }
 
-/// Extents of 1 serve every sequence and head.
-void check_broadcast(std::int64_t batch_extent, std::int64_t head_extent, std::int64_t batch, std::int64_t num_heads) {
-  const auto check = [](const std::string& axis, std::int64_t came, std::int64_t wanted, const char* name) {
-    if (came != 1 && came != wanted) {
-      refuse("attention: mask.shape[" + axis + "]", came, "1 or " + std::to_string(wanted) + " (" + name + ")");
-    }
-  };
-  check("0", batch_extent, batch, "batch");
-  check("1", head_extent, num_heads, "num_heads");
-}
-
 }  // namespace
 
-DocumentMask::DocumentMask(std::vector<std::int64_t> document_ids) : ids_(std::move(document_ids)) {
-  for (std::size_t begin = 0; begin < ids_.size(); begin += kSpanKeys) {
-    const auto first = ids_.begin() + static_cast<std::ptrdiff_t>(begin);
-    const auto last = first + std::min<std::ptrdiff_t>(kSpanKeys, ids_.end() - first);
-    const auto [min, max] = std::minmax_element(first, last);
-    blocks_.push_back({*min, *max});
+std::string WindowMask::describe() const {
+  const auto side = [](std::int64_t n) {
+    return n >= kUnbounded ? std::string("*") : std::to_string(n);
+  };
+  return "window(" + side(left) + ", " + side(right) + ")";
+}
+
+std::string PrefixMask::describe() const { return "prefix(" + std::to_string(length) + ")"; }
+
+StridedMask::StridedMask(std::int64_t stride) : stride_(stride) {
+  check_least("StridedMask: stride", stride, 1);
+}
+
+TileKind StridedMask::classify(TileRange t) const {
+  if (stride_ == 1) return TileKind::kFull;
+  // Distances q - kv of the tile: all integers of [least, most].
+  const std::int64_t least = t.q_begin - (t.kv_end - 1), most = t.q_end - 1 - t.kv_begin;
+  if (floor_mod(most, stride_) > most - least) return TileKind::kEmpty;
+  return least == most ? TileKind::kFull : TileKind::kPartial;
+}
+
+std::uint64_t StridedMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
+  const std::int64_t step = std::min<std::int64_t>(stride_, 64);
+  std::uint64_t bits = 0;
+  for (std::int64_t b = floor_mod(q - kv_begin, stride_); b < 64; b += step) {
+    bits |= std::uint64_t{1} << b;
   }
+  return bits;
+}
+
+std::string StridedMask::describe() const { return "strided(" + std::to_string(stride_) + ")"; }
+
+DocumentMask::DocumentMask(std::vector<std::int64_t> document_ids) {
+  Data data{std::move(document_ids), {}};
+  for (auto first = data.ids.begin(); first != data.ids.end();) {
+    const auto last = first + std::min<std::ptrdiff_t>(kSpanKeys, data.ids.end() - first);
+    const auto [min, max] = std::minmax_element(first, last);
+    data.spans.push_back({*min, *max});
+    first = last;
+  }
+  data_ = std::make_shared<const Data>(std::move(data));
 }
 
 bool DocumentMask::allows(std::int64_t q, std::int64_t kv) const {
-  const auto size = static_cast<std::int64_t>(ids_.size());
-  if (q < 0 || q >= size || kv < 0 || kv >= size) return false;
-  return ids_[static_cast<std::size_t>(q)] == ids_[static_cast<std::size_t>(kv)];
+  if (q < 0 || q >= size() || kv < 0 || kv >= size()) return false;
+  return data_->ids[static_cast<std::size_t>(q)] == data_->ids[static_cast<std::size_t>(kv)];
 }
 
 /// Smallest and largest id of positions [begin, end), widened to whole spans: never too narrow.
 DocumentMask::Span DocumentMask::span(std::int64_t begin, std::int64_t end) const {
   Span s{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
   for (std::int64_t i = begin / kSpanKeys; i * kSpanKeys < end; ++i) {
-    const Span& block = blocks_[static_cast<std::size_t>(i)];
-    s.min = std::min(s.min, block.min);
-    s.max = std::max(s.max, block.max);
+    const Span& part = data_->spans[static_cast<std::size_t>(i)];
+    s.min = std::min(s.min, part.min);
+    s.max = std::max(s.max, part.max);
   }
   return s;
 }
 
 TileKind DocumentMask::classify(TileRange t) const {
-  const auto size = static_cast<std::int64_t>(ids_.size());
-  const bool inside = t.q_begin >= 0 && t.q_end <= size && t.kv_begin >= 0 && t.kv_end <= size;
-  t = {std::max<std::int64_t>(t.q_begin, 0), std::min(t.q_end, size),
-       std::max<std::int64_t>(t.kv_begin, 0), std::min(t.kv_end, size)};
+  const bool inside = t.q_begin >= 0 && t.q_end <= size() && t.kv_begin >= 0 && t.kv_end <= size();
+  t = {first_of(t.q_begin), std::min(t.q_end, size()), first_of(t.kv_begin),
+       std::min(t.kv_end, size())};
   if (t.q_begin >= t.q_end || t.kv_begin >= t.kv_end) return TileKind::kEmpty;
   const Span q = span(t.q_begin, t.q_end), kv = span(t.kv_begin, t.kv_end);
   if (q.max < kv.min || kv.max < q.min) return TileKind::kEmpty;
@@ -73,53 +122,38 @@ TileKind DocumentMask::classify(TileRange t) const {
 }
 
 std::uint64_t DocumentMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
+  if (q < 0 || q >= size()) return 0;
+  const std::int64_t id = data_->ids[static_cast<std::size_t>(q)];
+  const std::int64_t end = std::min(kv_begin + 64, size());
   std::uint64_t bits = 0;
-  for (std::int64_t b = 0; b < 64; ++b) {
-    bits |= static_cast<std::uint64_t>(allows(q, kv_begin + b)) << b;
+  for (std::int64_t kv = first_of(kv_begin); kv < end; ++kv) {
+    const bool same = data_->ids[static_cast<std::size_t>(kv)] == id;
+    bits |= static_cast<std::uint64_t>(same) << (kv - kv_begin);
   }
   return bits;
 }
 
 std::string DocumentMask::describe() const {
   std::string text = "document(";
-  for (std::size_t i = 0; i < ids_.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(ids_[i]);
-  return text + ")";
+  for (const std::int64_t& id : data_->ids) {
+    if (&id != data_->ids.data()) text += ", ";
+    text += std::to_string(id);
+  }
+  return text += ")";
 }
-
-std::string WindowMask::describe() const {
-  const auto side = [](std::int64_t n) { return n >= kUnbounded ? std::string("*") : std::to_string(n); };
-  return "window(" + side(left) + ", " + side(right) + ")";
-}
-
-std::string PrefixMask::describe() const { return "prefix(" + std::to_string(length) + ")"; }
-
-StridedMask::StridedMask(std::int64_t stride) : stride_(stride) {
-  if (stride < 1) refuse("StridedMask: stride", stride, "1 or more");
-}
-
-TileKind StridedMask::classify(TileRange t) const {
-  if (stride_ == 1) return TileKind::kFull;
-  // Distances q - kv of the tile: all integers of [least, most].
-  const std::int64_t least = t.q_begin - (t.kv_end - 1), most = t.q_end - 1 - t.kv_begin;
-  const std::int64_t last_multiple = most - floor_mod(most, stride_);
-  if (last_multiple < least) return TileKind::kEmpty;
-  return least == most ? TileKind::kFull : TileKind::kPartial;
-}
-
-std::uint64_t StridedMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
-  const std::int64_t step = std::min<std::int64_t>(stride_, 64);  // b + step must not overflow
-  std::uint64_t bits = 0;
-  for (std::int64_t b = floor_mod(q - kv_begin, stride_); b < 64; b += step) bits |= std::uint64_t{1} << b;
-  return bits;
-}
-
-std::string StridedMask::describe() const { return "strided(" + std::to_string(stride_) + ")"; }
 
 BlockMask::BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::int64_t kv_block)
     : shape_(map.shape), q_block_(q_block), kv_block_(kv_block) {
-  if (q_block < 1) refuse("BlockMask: q_block", q_block, "1 or more");
-  if (kv_block < 1) refuse("BlockMask: kv_block", kv_block, "1 or more");
+  check_least("BlockMask: q_block", q_block, 1);
+  check_least("BlockMask: kv_block", kv_block, 1);
+  check_extents("BlockMask: map", shape_);
+  if (map.size() == 0) {
+    shape_[2] = 0;  // without sequences or heads there is no block to ask
+  } else if (map.data == nullptr) {
+    throw std::invalid_argument("BlockMask: map.data is null, expected a pointer to its elements");
+  }
   std::vector<std::uint8_t> copy;
+  copy.reserve(static_cast<std::size_t>(map.size()));
   for (std::int64_t b = 0; b < shape_[0]; ++b) {
     for (std::int64_t h = 0; h < shape_[1]; ++h) {
       for (std::int64_t i = 0; i < shape_[2]; ++i) {
@@ -130,31 +164,42 @@ BlockMask::BlockMask(TensorView<const bool, 4> map, std::int64_t q_block, std::i
   map_ = std::make_shared<const std::vector<std::uint8_t>>(std::move(copy));
 }
 
+/// Whether the map holds true, for a block inside it.
+bool BlockMask::sees(std::int64_t q_index, std::int64_t kv_index) const {
+  return (*map_)[static_cast<std::size_t>(begin_ + q_index * shape_[3] + kv_index)] != 0;
+}
+
 bool BlockMask::allows(std::int64_t q, std::int64_t kv) const {
   if (q < 0 || kv < 0 || q / q_block_ >= shape_[2] || kv / kv_block_ >= shape_[3]) return false;
-  return (*map_)[static_cast<std::size_t>(begin_ + q / q_block_ * shape_[3] + kv / kv_block_)] != 0;
+  return sees(q / q_block_, kv / kv_block_);
 }
 
 TileKind BlockMask::classify(TileRange t) const {
-  const bool inside = t.q_begin >= 0 && t.kv_begin >= 0 && (t.q_end - 1) / q_block_ < shape_[2] &&
-                      (t.kv_end - 1) / kv_block_ < shape_[3];
-  bool any = false, every = inside;
-  const std::int64_t q_last = std::min((t.q_end - 1) / q_block_, shape_[2] - 1);
-  const std::int64_t kv_last = std::min((t.kv_end - 1) / kv_block_, shape_[3] - 1);
   if (t.q_end <= 0 || t.kv_end <= 0) return TileKind::kEmpty;
-  for (std::int64_t i = std::max<std::int64_t>(t.q_begin, 0) / q_block_; i <= q_last; ++i) {
-    for (std::int64_t j = std::max<std::int64_t>(t.kv_begin, 0) / kv_block_; j <= kv_last; ++j) {
-      const bool allowed = (*map_)[static_cast<std::size_t>(begin_ + i * shape_[3] + j)] != 0;
-      any |= allowed;
-      every &= allowed;
+  const std::int64_t q_end = (t.q_end - 1) / q_block_ + 1, kv_end = (t.kv_end - 1) / kv_block_ + 1;
+  const bool inside =
+      t.q_begin >= 0 && t.kv_begin >= 0 && q_end <= shape_[2] && kv_end <= shape_[3];
+  bool any = false, every = inside;
+  for (std::int64_t i = first_of(t.q_begin) / q_block_; i < std::min(q_end, shape_[2]); ++i) {
+    for (std::int64_t j = first_of(t.kv_begin) / kv_block_; j < std::min(kv_end, shape_[3]); ++j) {
+      any |= sees(i, j);
+      every &= sees(i, j);
+      if (any && !every) return TileKind::kPartial;
     }
   }
-  return !any ? TileKind::kEmpty : every ? TileKind::kFull : TileKind::kPartial;
+  return any ? TileKind::kFull : TileKind::kEmpty;
 }
 
 std::uint64_t BlockMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
+  if (q < 0 || q / q_block_ >= shape_[2]) return 0;
   std::uint64_t bits = 0;
-  for (std::int64_t b = 0; b < 64; ++b) bits |= static_cast<std::uint64_t>(allows(q, kv_begin + b)) << b;
+  for (std::int64_t b = first_of(-kv_begin); b < 64;) {
+    const std::int64_t kv = kv_begin + b;
+    if (kv / kv_block_ >= shape_[3]) break;
+    const std::int64_t left = std::min<std::int64_t>(kv_block_ - kv % kv_block_, 64);  // of a block
+    if (sees(q / q_block_, kv / kv_block_)) bits |= low_bits(left) << b;
+    b += left;
+  }
   return bits;
 }
 
@@ -171,10 +216,19 @@ BlockMask BlockMask::at(std::int64_t batch, std::int64_t head) const {
 }
 
 void BlockMask::check(std::int64_t batch, std::int64_t num_heads) const {
-  check_broadcast(shape_[0], shape_[1], batch, num_heads);
+  check_broadcast(shape_, batch, num_heads);
 }
 
-DenseMask::DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin) : allowed_(allowed), q_begin_(q_begin) {}
+DenseMask::DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin)
+    : allowed_(allowed), q_begin_(q_begin) {
+  check_extents("DenseMask: allowed", allowed.shape);
+  if (q_begin < -kMostPosition || q_begin > kMostPosition) {
+    refuse("DenseMask: q_begin", q_begin,
+           std::to_string(-kMostPosition) + ".." + std::to_string(kMostPosition));
+  }
+  // Without sequences or heads there is no row to ask.
+  if (allowed.shape[0] == 0 || allowed.shape[1] == 0) allowed_.shape[2] = 0;
+}
 
 bool DenseMask::allows(std::int64_t q, std::int64_t kv) const {
   const std::int64_t i = q - q_begin_;
@@ -183,31 +237,31 @@ bool DenseMask::allows(std::int64_t q, std::int64_t kv) const {
 }
 
 TileKind DenseMask::classify(TileRange t) const {
-  const bool outside = t.q_end <= q_begin_ || t.q_begin >= q_begin_ + allowed_.shape[2] || t.kv_end <= 0 ||
-                       t.kv_begin >= allowed_.shape[3];
+  const bool outside = t.q_end <= q_begin_ || t.q_begin >= q_begin_ + allowed_.shape[2] ||
+                       t.kv_end <= 0 || t.kv_begin >= allowed_.shape[3];
   return outside ? TileKind::kEmpty : TileKind::kPartial;
 }
 
 std::uint64_t DenseMask::row_bits(std::int64_t q, std::int64_t kv_begin) const {
   const std::int64_t i = q - q_begin_;
   if (i < 0 || i >= allowed_.shape[2]) return 0;
-  const std::int64_t first = std::max<std::int64_t>(-kv_begin, 0), last = std::min<std::int64_t>(64, allowed_.shape[3] - kv_begin);
+  const std::int64_t end = std::min<std::int64_t>(64, allowed_.shape[3] - kv_begin);
   std::uint64_t bits = 0;
-  std::int64_t b = first;
-  if (allowed_.strides[3] == 1 && last - first == 64) {
-    const bool* row = &allowed_(0, 0, i, kv_begin);
-    for (; b < 64; b += 8) {  // eight bytes of 0 or 1, gathered by a multiplication
-      std::uint64_t bytes;
-      std::memcpy(&bytes, row + b, sizeof bytes);
-      bits |= (bytes * 0x0102040810204080U >> 56) << b;
-    }
+  std::int64_t b = first_of(-kv_begin);
+  for (; allowed_.strides[3] == 1 && b + 8 <= end; b += 8) {
+    std::uint64_t bytes;  // of 0 or 1: a multiplication gathers eight of them in the highest byte
+    std::memcpy(&bytes, &allowed_(0, 0, i, kv_begin + b), sizeof bytes);
+    bits |= (bytes * 0x0102040810204080U >> 56) << b;
   }
-  for (; b < last; ++b) bits |= static_cast<std::uint64_t>(allowed_(0, 0, i, kv_begin + b)) << b;
+  for (; b < end; ++b) {
+    bits |= static_cast<std::uint64_t>(allowed_(0, 0, i, kv_begin + b)) << b;
+  }
   return bits;
 }
 
 std::string DenseMask::describe() const {
-  return "dense(" + std::to_string(allowed_.shape[2]) + ", " + std::to_string(allowed_.shape[3]) + ")";
+  return "dense(" + std::to_string(allowed_.shape[2]) + ", " + std::to_string(allowed_.shape[3]) +
+         ")";
 }
 
 DenseMask DenseMask::at(std::int64_t batch, std::int64_t head) const {
@@ -219,9 +273,10 @@ DenseMask DenseMask::at(std::int64_t batch, std::int64_t head) const {
 }
 
 void DenseMask::check(std::int64_t batch, std::int64_t num_heads) const {
-  check_broadcast(allowed_.shape[0], allowed_.shape[1], batch, num_heads);
-  if (allowed_.data == nullptr && allowed_.size() != 0)
+  check_broadcast(allowed_.shape, batch, num_heads);
+  if (allowed_.data == nullptr && allowed_.size() != 0) {
     throw std::invalid_argument("attention: mask.data is null, expected a pointer to its elements");
+  }
 }
 
 }  // namespace regard

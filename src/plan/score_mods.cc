@@ -9,9 +9,9 @@ namespace {
 
 using Distances = std::vector<std::int64_t>;
 
-/// The distance at which each bucket of one direction begins, ascending: L buckets, E = L / 2 of them for the
-/// distances 0..E - 1, then bucket E + k from E * (max_distance / E)^(k / (L - E)) on (transformers'
-/// T5Attention._relative_position_bucket with the logarithm turned around).
+/// The distance at which each bucket of one direction begins, ascending: L buckets, E = L / 2 of
+/// them for the distances 0..E - 1, then bucket E + k from E * (max_distance / E)^(k / (L - E)) on
+/// (transformers' T5Attention._relative_position_bucket with the logarithm turned around).
 Distances bucket_begins(std::int64_t num_buckets, std::int64_t max_distance) {
   const std::int64_t exact = num_buckets / 2, rest = num_buckets - exact;
   Distances begins;
@@ -53,7 +53,8 @@ exec::PlannedMod planned(const Mod& mod, std::int64_t) {
 
 }  // namespace
 
-std::vector<exec::PlannedMod> plan_score_mods(std::span<const ScoreMod> mods, std::int64_t num_heads) {
+std::vector<exec::PlannedMod> plan_score_mods(std::span<const ScoreMod> mods,
+                                              std::int64_t num_heads) {
   std::vector<exec::PlannedMod> result;
   for (const ScoreMod& mod : mods) {
     result.push_back(std::visit([&](const auto& m) { return planned(m, num_heads); }, mod));

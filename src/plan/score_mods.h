@@ -10,7 +10,9 @@
 
 namespace regard::plan {
 
-/// The modifiers in their order; they have been checked. Keeps copies of everything but a Bias's numbers.
-std::vector<exec::PlannedMod> plan_score_mods(std::span<const ScoreMod> mods, std::int64_t num_heads);
+/// The modifiers in their order; they have been checked. Keeps copies of everything but a Bias's
+/// numbers.
+std::vector<exec::PlannedMod> plan_score_mods(std::span<const ScoreMod> mods,
+                                              std::int64_t num_heads);
 
 }  // namespace regard::plan

@@ -14,6 +14,9 @@ class TileMap final : public exec::TileSource {
   /// A mask that varies between sequences or heads is asked once for each.
   TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t num_heads);
 
+  bool may_see(const exec::Rows& rows, std::int64_t kv_begin, std::int64_t kv_end) const noexcept override {
+    return classify(rows, kv_begin, kv_end) != TileKind::kEmpty;
+  }
   void tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
              exec::ChunkTiles& out) const noexcept override;
 

@@ -178,7 +178,8 @@ void bound_row(const Head& head, const bound::RowError& error, Row& row) {
 void finish_row(const Head& head, std::size_t index, Row& row, ReferenceResult& result) {
   const std::ptrdiff_t width = head.values.width,
                        begin = static_cast<std::ptrdiff_t>(index) * width;
-  if (row.keys.empty()) {  // sees nothing, and says so exactly
+  // A row that sees nothing, or only scores of -inf, says so exactly.
+  if (std::ranges::all_of(row.score, [](double s) { return s == -kInfinity; })) {
     std::fill_n(result.out.begin() + begin, width, 0.0);
     std::fill_n(result.out_bound.begin() + begin, width, 0.0);
     result.lse[index] = head.sink;

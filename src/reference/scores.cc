@@ -34,7 +34,9 @@ Score apply(const Bias& mod, Score s, const Pair& pair) {
   for (std::size_t i = 0; i < 4; ++i) {
     if (mod.values.shape[i] != 1) index += pair.bias_index[i] * mod.values.strides[i];
   }
-  return added(s, load(mod.values.data, mod.values.dtype, index));
+  const double bias = load(mod.values.data, mod.values.dtype, index);
+  if (bias == -kInfinity) return {-kInfinity, 0};  // masked, whatever the score is
+  return added(s, bias);
 }
 
 Score apply(const RelativeBias& mod, Score s, const Pair& pair) {

@@ -11,8 +11,13 @@
 namespace regard::test {
 namespace {
 
-constexpr AttentionShape kShape{
-    .batch = 2, .num_heads = 4, .num_kv_heads = 2, .q_len = 3, .kv_len = 5, .head_dim = 8, .value_dim = 8};
+constexpr AttentionShape kShape{.batch = 2,
+                                .num_heads = 4,
+                                .num_kv_heads = 2,
+                                .q_len = 3,
+                                .kv_len = 5,
+                                .head_dim = 8,
+                                .value_dim = 8};
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What check_score_mods says about a modifier behind another that is right.
@@ -28,7 +33,8 @@ std::string refusal(const ScoreMod& mod) {
 TEST(CheckScoreMods, SoftCap) {
   EXPECT_EQ(refusal(SoftCap{0x1p-126F}), "");
   EXPECT_EQ(refusal(SoftCap{0x1p126F}), "");
-  const std::string name = "attention: score_mods[1].cap is ", expected = ", expected 2^-126..2^126";
+  const std::string name = "attention: score_mods[1].cap is ",
+                    expected = ", expected 2^-126..2^126";
   EXPECT_EQ(refusal(SoftCap{0.0F}), name + "0" + expected);
   EXPECT_EQ(refusal(SoftCap{-1.0F}), name + "-1" + expected);
   EXPECT_EQ(refusal(SoftCap{kInfinity}), name + "inf" + expected);
@@ -39,14 +45,17 @@ TEST(CheckScoreMods, SoftCap) {
 
 TEST(CheckScoreMods, Alibi) {
   EXPECT_EQ(refusal(Alibi{{1, 2, 3, 4}}), "");
-  EXPECT_EQ(refusal(Alibi{{1, 2, 3}}), "attention: score_mods[1].slopes.size() is 3, expected 4 (num_heads)");
+  EXPECT_EQ(refusal(Alibi{{1, 2, 3}}),
+            "attention: score_mods[1].slopes.size() is 3, expected 4 (num_heads)");
   EXPECT_EQ(refusal(Alibi{{1, 2, -kInfinity, 4}}),
             "attention: score_mods[1].slopes[2] is -inf, expected a finite number");
 }
 
 TEST(CheckScoreMods, Bias) {
   const std::vector<float> numbers(2 * 4 * 3 * 5 + 1);
-  const auto bias = [&](std::array<std::int64_t, 4> shape) { return Bias{InputView<4>(numbers.data(), shape)}; };
+  const auto bias = [&](std::array<std::int64_t, 4> shape) {
+    return Bias{InputView<4>(numbers.data(), shape)};
+  };
   EXPECT_EQ(refusal(bias({2, 4, 3, 5})), "");
   EXPECT_EQ(refusal(bias({1, 1, 1, 1})), "");
   EXPECT_EQ(refusal(bias({1, 4, 3, 1})), "");
@@ -59,14 +68,19 @@ TEST(CheckScoreMods, Bias) {
             "attention: score_mods[1].values.data is null, expected a pointer to its elements");
   const char* odd = reinterpret_cast<const char*>(numbers.data()) + 1;
   EXPECT_EQ(refusal(Bias{InputView<4>(odd, DType::kF16, {1, 1, 3, 5}, {0, 0, 5, 1})}),
-            "attention: score_mods[1].values.data is not aligned, expected an address that is a multiple of 2");
-  EXPECT_EQ(refusal(Bias{InputView<4>(numbers.data(), DType::kF32, {1, 1, 3, 5}, {0, 0, std::int64_t{1} << 62, 1})}),
-            "attention: score_mods[1].values.strides[2] is 4611686018427387904, expected a view that fits into memory");
+            "attention: score_mods[1].values.data is not aligned, expected an address that is a "
+            "multiple of 2");
+  EXPECT_EQ(refusal(Bias{InputView<4>(numbers.data(), DType::kF32, {1, 1, 3, 5},
+                                      {0, 0, std::int64_t{1} << 62, 1})}),
+            "attention: score_mods[1].values.strides[2] is 4611686018427387904, expected a view "
+            "that fits into memory");
 }
 
 TEST(CheckScoreMods, RelativeBias) {
-  const auto relative = [](std::int64_t num_buckets, std::int64_t max_distance, bool bidirectional) {
-    const std::size_t size = num_buckets > 0 && num_buckets < 100 ? static_cast<std::size_t>(4 * num_buckets) : 0;
+  const auto relative = [](std::int64_t num_buckets, std::int64_t max_distance,
+                           bool bidirectional) {
+    const std::size_t size =
+        num_buckets > 0 && num_buckets < 100 ? static_cast<std::size_t>(4 * num_buckets) : 0;
     return RelativeBias{std::vector<float>(size), num_buckets, max_distance, bidirectional};
   };
   EXPECT_EQ(refusal(relative(32, 128, true)), "");
@@ -76,7 +90,8 @@ TEST(CheckScoreMods, RelativeBias) {
   const std::string name = "attention: score_mods[1].";
   EXPECT_EQ(refusal(relative(2, 128, true)), name + "num_buckets is 2, expected 4..1048576");
   EXPECT_EQ(refusal(relative(1, 128, false)), name + "num_buckets is 1, expected 2..1048576");
-  EXPECT_EQ(refusal(relative(9, 128, true)), name + "num_buckets is 9, expected an even number (bidirectional)");
+  EXPECT_EQ(refusal(relative(9, 128, true)),
+            name + "num_buckets is 9, expected an even number (bidirectional)");
   EXPECT_EQ(refusal(relative(32, 8, true)), name + "max_distance is 8, expected 9..1048576");
   EXPECT_EQ(refusal(relative(32, 16, false)), name + "max_distance is 16, expected 17..1048576");
   RelativeBias wrong = relative(32, 128, true);

@@ -1,5 +1,5 @@
-// tests/exec/score_mods_test.cc - modifiers over strips of scores: against double with the derived bound, in order, the
-// same bits however a strip is cut.
+// tests/exec/score_mods_test.cc - modifiers over strips of scores: against double with the derived
+// bound, in order, the same bits however a strip is cut.
 #include "exec/score_mods.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +28,8 @@ struct Strip {
 
   explicit Strip(Rng& rng) {
     for (float& s : memory) s = 4 * rng.normal();
-    const std::int64_t sequence = rng.integer(0, batch - 1), first = rng.integer(0, kv_len - 256), rows = 24;
+    const std::int64_t sequence = rng.integer(0, batch - 1), first = rng.integer(0, kv_len - 256),
+                       rows = 24;
     strip = {.tile = {.scores = memory.data(),
                       .stride = kStride,
                       .num_rows = rng.integer(1, rows),
@@ -47,13 +48,14 @@ struct Strip {
   reference::Pair pair(std::int64_t r, std::int64_t j) const {
     const ScoreTile& t = strip.tile;
     const std::int64_t query = (t.row_begin + r) / group;
-    return {.sequence = t.batch,
-            .head = t.head(r),
-            .heads_per_kv_head = group,
-            .query = query,
-            .q_offset = t.q_offset,
-            .kv_position = t.kv_begin + j,
-            .bias_index = {strip.bias_batch, t.head(r), strip.bias_query + query, strip.bias_key + j}};
+    return {
+        .sequence = t.batch,
+        .head = t.head(r),
+        .heads_per_kv_head = group,
+        .query = query,
+        .q_offset = t.q_offset,
+        .kv_position = t.kv_begin + j,
+        .bias_index = {strip.bias_batch, t.head(r), strip.bias_query + query, strip.bias_key + j}};
   }
 };
 
@@ -85,7 +87,8 @@ RelativeBias random_relative(Rng& rng, const Strip& s) {
   bias.bidirectional = rng.chance(0.5);
   bias.num_buckets = 2 * rng.integer(2, 20);
   bias.max_distance = bias.num_buckets + rng.integer(0, 400);
-  for (std::int64_t i = 0; i < s.num_heads * bias.num_buckets; ++i) bias.table.push_back(rng.normal());
+  for (std::int64_t i = 0; i < s.num_heads * bias.num_buckets; ++i)
+    bias.table.push_back(rng.normal());
   return bias;
 }
 
@@ -93,7 +96,8 @@ UserMod every_third() {
   return {[](const ScoreTile& t) {
     for (std::int64_t r = 0; r < t.num_rows; ++r) {
       for (std::int64_t j = 0; j < t.num_keys; ++j) {
-        if ((t.q_position(r) - t.kv_begin - j) % 3 == 0) t(r, j) += static_cast<float>(t.head(r) + t.batch);
+        if ((t.q_position(r) - t.kv_begin - j) % 3 == 0)
+          t(r, j) += static_cast<float>(t.head(r) + t.batch);
       }
     }
   }};
@@ -109,9 +113,11 @@ struct Mods {
   Mods(Rng& rng, const Strip& s) : f32(rng, s), b16(rng, s), h16(rng, s) {
     Alibi alibi;
     for (std::int64_t h = 0; h < s.num_heads; ++h) alibi.slopes.push_back(rng.normal());
-    const std::vector<ScoreMod> all{SoftCap{5.0F}, alibi, f32.bias, b16.bias, h16.bias, random_relative(rng, s), every_third()};
+    const std::vector<ScoreMod> all{
+        SoftCap{5.0F}, alibi, f32.bias, b16.bias, h16.bias, random_relative(rng, s), every_third()};
     for (std::int64_t n = rng.integer(1, 3); n > 0; --n) {
-      mods.push_back(all[static_cast<std::size_t>(rng.integer(0, static_cast<std::int64_t>(all.size()) - 1))]);
+      mods.push_back(
+          all[static_cast<std::size_t>(rng.integer(0, static_cast<std::int64_t>(all.size()) - 1))]);
     }
   }
 };
@@ -122,7 +128,8 @@ TEST(ScoreMods, WithinTheirBound) {
     Rng rng(seed);
     const Strip original(rng);
     const Mods mods(rng, original);
-    const std::vector<exec::PlannedMod> planned = plan::plan_score_mods(mods.mods, original.num_heads);
+    const std::vector<exec::PlannedMod> planned =
+        plan::plan_score_mods(mods.mods, original.num_heads);
     for (const kernels::KernelTable* table : kernels::supported_tables()) {
       Strip s = original;
       s.strip.tile.scores = s.memory.data();
@@ -130,9 +137,11 @@ TEST(ScoreMods, WithinTheirBound) {
       const ScoreTile& tile = s.strip.tile;
       for (std::int64_t r = 0; r < tile.num_rows; ++r) {
         for (std::int64_t j = 0; j < tile.num_keys; ++j) {
-          const double before = static_cast<double>(original.memory[static_cast<std::size_t>(r * kStride + j)]);
+          const double before =
+              static_cast<double>(original.memory[static_cast<std::size_t>(r * kStride + j)]);
           const reference::Score exact = reference::modified({before, 0}, mods.mods, s.pair(r, j));
-          ASSERT_NEAR(static_cast<double>(tile(r, j)), exact.value, exact.error) << table->isa << " " << r << ", " << j;
+          ASSERT_NEAR(static_cast<double>(tile(r, j)), exact.value, exact.error)
+              << table->isa << " " << r << ", " << j;
         }
       }
     }
@@ -179,7 +188,8 @@ TEST(ScoreMods, InTheCallersOrder) {
   const auto applied = [&](const std::vector<ScoreMod>& mods) {
     std::vector<float> score(16, 3.0F);
     const exec::ScoreStrip strip{{score.data(), 16, 1, 1, 0, 0, 1, 0, 0, 0}, 0, 0, 0};
-    exec::apply_score_mods(plan::plan_score_mods(mods, 1), strip, *kernels::supported_tables().front());
+    exec::apply_score_mods(plan::plan_score_mods(mods, 1), strip,
+                           *kernels::supported_tables().front());
     return static_cast<double>(score[0]);
   };
   EXPECT_NEAR(applied({SoftCap{5.0F}, bias}), 5 * std::tanh(0.6) + 10, 1e-5);
@@ -201,12 +211,15 @@ RelativeBias numbered(std::int64_t num_buckets, std::int64_t max_distance, bool 
   return bias;
 }
 
-// The first distance of each bucket, by hand: 8 * 16^(k / 8) both ways, 16 * 8^(k / 16) one way, rounded up.
+// The first distance of each bucket, by hand: 8 * 16^(k / 8) both ways, 16 * 8^(k / 16) one way,
+// rounded up.
 TEST(RelativeBias, BucketsOfT5) {
   const std::vector<ScoreMod> both{numbered(32, 128, true)}, past{numbered(32, 128, false)};
-  const auto planned_both = plan::plan_score_mods(both, 1), planned_past = plan::plan_score_mods(past, 1);
+  const auto planned_both = plan::plan_score_mods(both, 1),
+             planned_past = plan::plan_score_mods(past, 1);
   const std::array<std::int64_t, 16> begins{0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91};
-  const std::array<std::int64_t, 16> long_begins{16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113};
+  const std::array<std::int64_t, 16> long_begins{16, 19, 21, 24, 27, 31, 35, 40,
+                                                 46, 52, 59, 67, 77, 87, 99, 113};
   for (std::size_t i = 0; i < 16; ++i) {
     const float n = static_cast<float>(i);
     EXPECT_EQ(bucket(planned_both, -begins[i]), n);
@@ -227,13 +240,15 @@ TEST(RelativeBias, BucketsOfT5) {
 
 TEST(RelativeBias, SmallAndOddTables) {
   for (const bool bidirectional : {false, true}) {
-    for (std::int64_t buckets = bidirectional ? 4 : 2; buckets <= 24; buckets += bidirectional ? 2 : 1) {
+    for (std::int64_t buckets = bidirectional ? 4 : 2; buckets <= 24;
+         buckets += bidirectional ? 2 : 1) {
       const std::int64_t exact = bidirectional ? buckets / 4 : buckets / 2;
       for (const std::int64_t most : {exact + 1, exact + 2, 3 * buckets}) {
         const RelativeBias bias = numbered(buckets, most, bidirectional);
         const auto planned = plan::plan_score_mods(std::vector<ScoreMod>{bias}, 1);
         for (std::int64_t distance = -4 * buckets; distance <= 4 * buckets; ++distance) {
-          ASSERT_EQ(bucket(planned, distance), static_cast<float>(reference::relative_bucket(bias, distance)))
+          ASSERT_EQ(bucket(planned, distance),
+                    static_cast<float>(reference::relative_bucket(bias, distance)))
               << buckets << " buckets, max_distance " << most << ", distance " << distance;
         }
       }
@@ -271,18 +286,21 @@ TEST(HideMasked, ClearsThePairsBits) {
     exec::ChunkTiles tiles;
     tiles.chunk_begin = 1024;
     for (auto& word : tiles.bits) {
-      for (std::uint64_t& bits : word) bits = static_cast<std::uint64_t>(rng.integer(0, std::numeric_limits<std::int64_t>::max()));
+      for (std::uint64_t& bits : word)
+        bits = static_cast<std::uint64_t>(rng.integer(0, std::numeric_limits<std::int64_t>::max()));
     }
     for (std::int64_t begin = 0; begin < keys; begin += exec::kTileKeys) {
       if (rng.chance(0.2)) continue;  // a tile that nobody sees
       const TileKind kind = rng.pick({TileKind::kFull, TileKind::kPartial});
-      tiles.tile[static_cast<std::size_t>(tiles.size++)] = {1024 + begin, 1024 + std::min(begin + exec::kTileKeys, keys), kind};
+      tiles.tile[static_cast<std::size_t>(tiles.size++)] = {
+          1024 + begin, 1024 + std::min(begin + exec::kTileKeys, keys), kind};
     }
     const exec::ChunkTiles before = tiles;
     const ScoreTile scores{memory.data(), kStride, rows, keys, 0, 0, 1, 0, 0, 1024};
     exec::hide_masked(scores, tiles);
     for (std::int64_t i = 0; i < tiles.size; ++i) {
-      const exec::Tile &tile = tiles.tile[static_cast<std::size_t>(i)], &old = before.tile[static_cast<std::size_t>(i)];
+      const exec::Tile &tile = tiles.tile[static_cast<std::size_t>(i)],
+                       &old = before.tile[static_cast<std::size_t>(i)];
       bool any = false;
       for (std::int64_t r = 0; r < rows; ++r) {
         for (std::int64_t j = 0; j < tile.kv_end - tile.kv_begin; ++j) {

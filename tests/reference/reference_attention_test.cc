@@ -131,6 +131,24 @@ TEST(Reference, RefusesWhatAttentionRefuses) {
   EXPECT_EQ(refusal(key, {1, 1, 5, 2}, options), "attention: kv_lens[0] is 6, expected 0..5");
 }
 
+TEST(Reference, RowOfMinusInfinityAloneSeesNothing) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const ReferenceResult r = attend({1}, {-inf, -inf}, {1, 2});
+  EXPECT_EQ(r.out[0], 0.0);
+  EXPECT_EQ(r.lse[0], -kInfinity);
+  EXPECT_EQ(attend({1}, {-inf, 3}, {1, 2}).out[0], 2.0);
+}
+
+TEST(Reference, MasksOfSequencesAndHeads) {
+  const bool allowed[4] = {true, false, false, true};  // (B, H, 1, 1)
+  std::vector<float> one(4, 1.0F), values{3, 5, 7, 9};
+  const std::array<std::int64_t, 4> shape{2, 2, 1, 1};
+  const AttentionOptions options{.mask = DenseMask({allowed, shape})};
+  const ReferenceResult r = reference_attention({one.data(), shape}, {one.data(), shape},
+                                                {values.data(), shape}, options);
+  EXPECT_EQ(r.out, (std::vector<double>{3, 0, 0, 9}));
+}
+
 TEST(Reference, RefusesBf16DotsOfOtherTypes) {
   std::vector<float> x(1);
   const TensorView<const float, 4> view(x.data(), {1, 1, 1, 1});
