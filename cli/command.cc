@@ -30,8 +30,10 @@ std::vector<std::string> option_names(const CLI::App& app) {
     throw UsageError("unknown option " + printable(name) + (meant.empty() ? help : meant));
   }
   const bool takes_text = app.get_option_no_throw("TEXT") != nullptr;
+  const bool takes_mask = app.get_option_no_throw("MASK") != nullptr;
   throw UsageError("unexpected argument \"" + printable(app.remaining().front()) + "\"" +
-                   (takes_text ? "; a text of several words stands in quotes" : "") + help);
+                   (takes_text ? "; a text of several words stands in quotes" : "") +
+                   (takes_mask ? "; an expression stands in quotes" : "") + help);
 }
 
 /// No option's value means anything when it is empty (`--json "$UNSET"`).

@@ -8,15 +8,23 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "regard/model/models.h"
 
 namespace regard::cli {
 
 /// The command line is wrong: exit status 2. Every other exception: 1. what() is one line that
-/// names the thing, what came, what was wanted and what to do.
+/// names the thing, what came, what was wanted and what to do; below(): printable lines, each with
+/// its end, that show where.
 class UsageError : public std::runtime_error {
-  using std::runtime_error::runtime_error;
+ public:
+  explicit UsageError(const std::string& line, std::string below = "")
+      : std::runtime_error(line), below_(std::move(below)) {}
+  const std::string& below() const { return below_; }
+
+ private:
+  std::string below_;
 };
 
 /// A verb of the command line: run gets the arguments after the verb's name.
@@ -27,6 +35,7 @@ struct Verb {
 std::span<const Verb> verbs();
 void bench(std::span<const char* const> arguments);   // cli/bench.cc
 void look(std::span<const char* const> arguments);    // cli/look.cc
+void mask(std::span<const char* const> arguments);    // cli/mask.cc
 void models(std::span<const char* const> arguments);  // cli/models.cc
 
 /// Fills app's options. False when it was asked for help, which has then been printed. Throws

@@ -19,16 +19,17 @@
 namespace regard::cli {
 namespace {
 
-constexpr std::string_view kExamples = R"(
+constexpr std::string_view kExamples = R"END(
 Examples:
   regard models get minilm
   regard look "I sat on the bank of the river and watched the water."
   regard look --help
+  regard mask "causal | prefix(4)" --n 16
   regard bench --quick
 
 Exit status: 0 done, 1 it could not be done, 2 the command line is wrong.
 Weights say where a model looked. They are not an explanation of what it does.
-)";
+)END";
 
 std::string help() {
   std::string text =
@@ -55,7 +56,7 @@ std::string version() {
 
 void run(std::span<const char* const> arguments) {
   const std::string_view first = arguments.empty() ? "" : arguments[0];
-  if (first.empty()) throw UsageError("which verb? look, models or bench; see regard --help");
+  if (first.empty()) throw UsageError("which verb? look, mask, models or bench; see regard --help");
   if (first == "--help" || first == "-h" || first == "help") return print(help());
   if (first == "--version" || first == "-V") return print(version());
   std::vector<std::string> names{"--help", "--version"};
@@ -78,6 +79,7 @@ int fail(std::string_view what, int status) {
 std::span<const Verb> verbs() {
   static const std::vector<Verb> all{
       {"look", "Show what every word of a text attends to: as text, JSON or a page", &look},
+      {"mask", "Draw which query sees which key under a mask", &mask},
       {"models", "List the models that look can use, or get one", &models},
       {"bench", "Measure the engine against this machine's own limits", &bench}};
   return all;
@@ -94,7 +96,9 @@ int main(int argc, char** argv) {
   } catch (const ClosedPipe&) {
     return 0;
   } catch (const UsageError& error) {
-    return fail(error.what(), 2);
+    fail(error.what(), 2);
+    std::fputs(error.below().c_str(), stderr);
+    return 2;
   } catch (const std::bad_alloc&) {
     return fail("out of memory; a shorter text or fewer --layer and --head need less", 1);
   } catch (const std::exception& error) {
