@@ -87,7 +87,7 @@ bool MaskOptions::parse(std::span<const char* const> arguments) {
   add("MASK", text, "", "The mask, an expression in quotes")->required();
   add("--n", numbers.n, "N", "Queries")->capture_default_str();
   add("--kv", numbers.kv, "N", "Keys; as many as queries by default");
-  add("--q-offset", numbers.q_offset, "N", "Position of the first query; 0 when --kv equals --n");
+  add("--q-offset", numbers.q_offset, "N", "Position of the first query; 0 where --kv is --n");
   add("--tile", numbers.tile, "N", "Queries and keys of a character: 1, or as it fits");
   add("--json", json, "FILE", "Write JSON too; - is standard output, alone");
   add("--svg", svg, "FILE", "Write a picture too; - is standard output, alone");
