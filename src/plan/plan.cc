@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "exec/run.h"
 #include "plan/isa.h"
@@ -148,27 +147,6 @@ TileCounts Plan::Impl::count_tiles() const {
     }
   }
   return counts;
-}
-
-std::string Plan::Impl::explain() const {
-  const AttentionShape& s = setup.shape;
-  const TileCounts tiles = count_tiles();
-  const std::int64_t all = tiles.full + tiles.partial + tiles.empty;
-  std::ostringstream text;
-  text << "attention: batch " << s.batch << ", " << s.num_heads << " heads over " << s.num_kv_heads
-       << ", " << s.q_len << " queries x " << s.kv_len << " keys, head_dim " << s.head_dim
-       << ", value_dim " << s.value_dim << ", float32\n"
-       << "kernels:   " << setup.kernels->isa << ", strips of " << setup.strip_rows
-       << " rows, tiles of " << exec::kTileKeys << " keys, chunks of " << exec::kChunkKeys << "\n"
-       << "tiles:     " << tiles.full << " full, " << tiles.partial << " partial, " << tiles.empty
-       << " skipped of " << all << "\n"
-       << "cost:      at most "
-       << 2.0 *
-              static_cast<double>((tiles.full + tiles.partial) * setup.strip_rows *
-                                  exec::kTileKeys * (s.head_dim + s.value_dim)) /
-              1e9
-       << " GFLOP\n";
-  return text.str();
 }
 
 }  // namespace regard
