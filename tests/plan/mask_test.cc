@@ -3,17 +3,20 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <memory>
+#include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "plan/mask_promises.h"
 #include "regard/any_mask.h"
 #include "support/masks.h"
 
 namespace regard::test {
 namespace {
 
-constexpr std::int64_t kLow = -5, kHigh = 140;  // positions; documents cover [0, 100)
+constexpr std::int64_t kAll = WindowMask::kUnbounded;
 
 template <class A, class B>
 concept HasAndAnd = requires(A a, B b) { a&& b; };
@@ -22,6 +25,9 @@ concept HasOrOr = requires(A a, B b) { a || b; };
 static_assert(!HasAndAnd<CausalMask, DocumentMask> && !HasAndAnd<AnyMask, FullMask>);
 static_assert(!HasOrOr<CausalMask, DocumentMask> && !HasOrOr<AnyMask, FullMask>);
 static_assert(Mask<AndMask<CausalMask, OrMask<NotMask<DocumentMask>, FullMask>>> && Mask<AnyMask>);
+static_assert(Mask<WindowMask> && Mask<PrefixMask> && Mask<StridedMask> && !VaryingMask<WindowMask>);
+static_assert(VaryingMask<BlockMask> && VaryingMask<DenseMask> && VaryingMask<AnyMask>);
+static_assert(VaryingMask<NotMask<AndMask<CausalMask, OrMask<BlockMask, DenseMask>>>>);
 
 std::vector<std::int64_t> documents(std::int64_t run, std::int64_t count) {
   std::vector<std::int64_t> ids;
@@ -29,72 +35,77 @@ std::vector<std::int64_t> documents(std::int64_t run, std::int64_t count) {
   return ids;
 }
 
-// allows() of a mask over the whole grid, asked once.
-class Table {
- public:
-  explicit Table(const AnyMask& mask) {
-    for (std::int64_t q = kLow; q < kHigh; ++q) {
-      for (std::int64_t kv = kLow; kv < kHigh + 64; ++kv) allowed_.push_back(mask.allows(q, kv));
-    }
-  }
-  bool operator()(std::int64_t q, std::int64_t kv) const {
-    return allowed_[static_cast<std::size_t>((q - kLow) * (kHigh + 64 - kLow) + kv - kLow)];
-  }
-  const std::vector<bool>& all() const { return allowed_; }
+// Every fifth pair is forbidden.
+BlockMask blocks(std::int64_t num_q, std::int64_t num_kv, std::int64_t q_block,
+                 std::int64_t kv_block) {
+  const auto size = static_cast<std::size_t>(num_q * num_kv);
+  const auto map = std::make_unique<bool[]>(size);
+  for (std::size_t i = 0; i < size; ++i) map[i] = i % 5 != 2;
+  return {{map.get(), {1, 1, num_q, num_kv}}, q_block, kv_block};
+}
 
- private:
-  std::vector<bool> allowed_;
-};
+OwnedDenseMask dense(std::int64_t num_q, std::int64_t num_kv, std::int64_t q_begin) {
+  std::vector<std::uint8_t> allowed(static_cast<std::size_t>(num_q * num_kv));
+  for (std::size_t i = 0; i < allowed.size(); ++i) allowed[i] = i * i % 7 < 3;
+  return {std::move(allowed), {1, 1, num_q, num_kv}, q_begin};
+}
 
-void expect_promises(const AnyMask& mask, const std::string& name) {
-  const Table allows(mask);
-  for (std::int64_t q = kLow; q < kHigh; q += 3) {
-    for (std::int64_t kv = kLow; kv < kHigh; kv += 13) {
-      const std::uint64_t bits = mask.row_bits(q, kv);
-      for (std::int64_t b = 0; b < 64; ++b) {
-        ASSERT_EQ(bits >> b & 1, allows(q, kv + b) ? 1U : 0U) << name << " " << q << " " << kv + b;
-      }
-    }
-  }
-  for (std::int64_t q = kLow; q < kHigh; q += 11) {
-    for (const std::int64_t q_end : {q + 1, q + 7, std::min(q + 48, kHigh)}) {
-      for (std::int64_t kv = kLow; kv < kHigh; kv += 9) {
-        for (const std::int64_t kv_end : {kv + 1, kv + 5, kv + 64}) {
-          const TileKind kind = mask.classify({q, std::min(q_end, kHigh), kv, kv_end});
-          if (kind == TileKind::kPartial) continue;
-          for (std::int64_t i = q; i < std::min(q_end, kHigh); ++i) {
-            for (std::int64_t j = kv; j < kv_end; ++j) {
-              ASSERT_EQ(allows(i, j), kind == TileKind::kFull)
-                  << name << " claims more than is true of (" << i << ", " << j << ")";
-            }
-          }
-        }
-      }
-    }
-  }
+// Those whose classify() is exact: it says kPartial only of a tile that is.
+std::vector<NamedMask> exact_masks() {
+  return {{FullMask{}, "Full"},
+          {CausalMask{}, "Causal"},
+          {WindowMask{}, "Window(*, *)"},
+          {WindowMask{7, 0}, "Window(7, 0)"},
+          {WindowMask{kAll, -3}, "Window(*, -3)"},
+          {WindowMask{-2, 40}, "Window(-2, 40)"},
+          {WindowMask{-5, 4}, "Window(-5, 4)"},
+          {PrefixMask{0}, "Prefix(0)"},
+          {PrefixMask{70}, "Prefix(70)"},
+          {StridedMask(1), "Strided(1)"},
+          {StridedMask(9), "Strided(9)"},
+          {StridedMask(130), "Strided(130)"},
+          {blocks(9, 5, 16, 32), "Block(16, 32)"},
+          {blocks(30, 40, 3, 2), "Block(3, 2)"},
+          {blocks(0, 3, 8, 8), "Block(none)"}};
 }
 
 std::vector<NamedMask> simple_masks() {
-  return {{FullMask{}, "Full"},
-          {CausalMask{}, "Causal"},
-          {DocumentMask(documents(17, 3)), "Document(runs)"},
-          {DocumentMask(documents(1, 3)), "Document(scattered)"},
-          {DocumentMask(documents(100, 1)), "Document(one)"},
-          {DocumentMask({}), "Document(none)"}};
+  std::vector<NamedMask> masks = exact_masks();
+  const std::vector<NamedMask> others{{DocumentMask(documents(17, 3)), "Document(runs)"},
+                                      {DocumentMask(documents(1, 3)), "Document(scattered)"},
+                                      {DocumentMask(documents(100, 1)), "Document(one)"},
+                                      {DocumentMask({}), "Document(none)"},
+                                      {dense(150, 220, -5), "Dense(all)"},
+                                      {dense(60, 70, 10), "Dense(some)"}};
+  masks.insert(masks.end(), others.begin(), others.end());
+  return masks;
 }
 
-TEST(Masks, KeepTheirPromisesInEveryCombination) {
-  std::vector<NamedMask> terms;
+TEST(Masks, KeepTheirPromises) {
   for (const NamedMask& m : simple_masks()) {
-    terms.push_back(m);
-    terms.push_back({!m.mask, "!" + m.name});
+    expect_promises(m.mask, m.name);
+    expect_promises(!m.mask, "!" + m.name);
   }
-  for (const NamedMask& a : terms) {
-    expect_promises(a.mask, a.name);
-    for (const NamedMask& b : terms) {
-      expect_promises(a.mask & b.mask, a.name + " & " + b.name);
-      expect_promises(a.mask | b.mask, a.name + " | " + b.name);
+}
+
+TEST(Masks, KeepTheirPromisesInPairs) {
+  const std::vector<NamedMask> masks = simple_masks();
+  for (std::size_t i = 0; i < masks.size(); ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      const auto& [a, name] = masks[i];
+      const auto& [b, other] = masks[j];
+      if ((i + j) % 2 == 0) expect_promises(a & b, name + " & " + other);
+      if ((i + j) % 2 == 1) expect_promises(a | !b, name + " | !" + other);
     }
+  }
+}
+
+TEST(Masks, KeepTheirPromisesInRandomTrees) {
+  for (const std::uint64_t seed : trial_seeds(150)) {
+    REGARD_TRIAL(seed);
+    Rng rng(seed);
+    const NamedMask mask = random_mask(rng, 120, 4);
+    expect_promises(mask.mask, mask.name);
   }
 }
 
@@ -119,14 +130,35 @@ TEST(Masks, DefinitionsOfTheSimpleOnes) {
   EXPECT_TRUE(m.allows(0, 3) && m.allows(3, 1) && m.allows(2, 2));
   EXPECT_FALSE(m.allows(0, 2) || m.allows(2, 3));
   EXPECT_FALSE(m.allows(-1, -1) || m.allows(4, 4) || m.allows(0, 4) || m.allows(-1, 0));
+  const WindowMask w{2, 1};
+  EXPECT_TRUE(w.allows(5, 3) && w.allows(5, 5) && w.allows(5, 6));
+  EXPECT_FALSE(w.allows(5, 2) || w.allows(5, 7));
+  EXPECT_TRUE((WindowMask{.right = 0}.allows(5, -1000)));
+  EXPECT_TRUE((WindowMask{-2, 3}.allows(5, 7)) && !(WindowMask{-2, 3}.allows(5, 6)));
+  EXPECT_TRUE(PrefixMask{3}.allows(0, 2) && PrefixMask{3}.allows(9, -1));
+  EXPECT_FALSE(PrefixMask{3}.allows(0, 3) || PrefixMask{}.allows(0, 0));
+  const StridedMask s(3);
+  EXPECT_TRUE(s.allows(7, 7) && s.allows(7, 4) && s.allows(7, 10) && s.allows(-2, 4));
+  EXPECT_FALSE(s.allows(7, 6) || s.allows(7, 8) || s.allows(-2, 0));
 }
 
 // What pays: tiles that are certain must be called so, or nothing is skipped and everything is
 // masked.
 TEST(Masks, CertainTilesAreCalledCertain) {
-  EXPECT_EQ(CausalMask{}.classify({0, 48, 48, 112}), TileKind::kEmpty);
-  EXPECT_EQ(CausalMask{}.classify({63, 90, 0, 64}), TileKind::kFull);
-  EXPECT_EQ(CausalMask{}.classify({62, 90, 0, 64}), TileKind::kPartial);
+  for (const NamedMask& m : exact_masks()) {
+    const Table allows(m.mask);
+    for (std::int64_t q = kLow; q < kHigh; q += 4) {
+      for (const std::int64_t rows : {1, 2, 10, 16}) {
+        for (std::int64_t kv = kLow; kv < kHigh; kv += 7) {
+          for (const std::int64_t keys : {1, 2, 9, 64}) {
+            const TileRange tile{q, std::min(q + rows, kHigh), kv, kv + keys};
+            ASSERT_EQ(m.mask.classify(tile), kind_of(allows, tile))
+                << m.name << " queries " << q << " + " << rows << ", keys " << kv << " + " << keys;
+          }
+        }
+      }
+    }
+  }
   std::vector<std::int64_t> ids(256, 1);
   for (std::size_t i = 128; i < 256; ++i) ids[i] = 2;
   const DocumentMask m(ids);
@@ -136,11 +168,44 @@ TEST(Masks, CertainTilesAreCalledCertain) {
   EXPECT_EQ((CausalMask{} & m).classify({192, 240, 128, 192}), TileKind::kFull);
 }
 
-TEST(Masks, AnyMaskKnowsFull) {
-  EXPECT_TRUE(AnyMask().is_full() && AnyMask(FullMask{}).is_full());
-  EXPECT_FALSE(AnyMask(CausalMask{}).is_full());
-  const AnyMask copy = AnyMask(CausalMask{});
-  EXPECT_FALSE(AnyMask(copy).allows(0, 1));
+// Far positions and arguments: no overflow (the sanitizers watch), and the same promises.
+TEST(Masks, ExtremeArguments) {
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;
+  const std::vector<std::int64_t> numbers{INT64_MIN, -kAll, -kFar, -1, 0, 64, kFar,
+                                          kAll - 1,  kAll,  kAll + 1, INT64_MAX};
+  std::vector<AnyMask> masks{CausalMask{}, DocumentMask({1, 2, 1}), blocks(3, 3, 2, INT64_MAX),
+                             blocks(3, 3, INT64_MAX, 5), dense(3, 3, kFar), dense(3, 3, -kFar)};
+  for (const std::int64_t n : numbers) {
+    masks.emplace_back(PrefixMask{n});
+    if (n >= 1) masks.emplace_back(StridedMask(n));
+    for (const std::int64_t right : numbers) masks.emplace_back(WindowMask{n, right});
+  }
+  for (const AnyMask& mask : masks) {
+    for (const std::int64_t q : {-kFar, std::int64_t{0}, kFar}) {
+      for (const std::int64_t kv : {-kFar - 40, std::int64_t{-40}, kFar - 40}) {
+        const std::uint64_t bits = mask.row_bits(q, kv);
+        const TileKind kind = mask.classify({q, q + 1, kv, kv + 64});
+        EXPECT_TRUE(kind == TileKind::kPartial || bits == (kind == TileKind::kFull ? ~0ULL : 0));
+        for (std::int64_t b = 0; b < 64; ++b) {
+          ASSERT_EQ(bits >> b & 1, mask.allows(q, kv + b) ? 1U : 0U) << mask.describe() << " " << q;
+        }
+      }
+    }
+  }
+}
+
+TEST(Masks, RefuseArgumentsThatMeanNothing) {
+  const auto refusal = [](const auto& make) {
+    try {
+      make();
+    } catch (const std::invalid_argument& e) {
+      return std::string(e.what());
+    }
+    return std::string("nothing thrown");
+  };
+  EXPECT_EQ(refusal([] { StridedMask(0); }), "StridedMask: stride is 0, expected 1 or more");
+  EXPECT_EQ(refusal([] { blocks(1, 1, 0, 1); }), "BlockMask: q_block is 0, expected 1 or more");
+  EXPECT_EQ(refusal([] { blocks(1, 1, 1, -1); }), "BlockMask: kv_block is -1, expected 1 or more");
 }
 
 TEST(Masks, LowBits) {

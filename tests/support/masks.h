@@ -1,7 +1,9 @@
 // tests/support/masks.h - random masks from the whole algebra, and masks whose tiles may lie.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "regard/any_mask.h"
 #include "support/random.h"
@@ -13,9 +15,37 @@ struct NamedMask {
   std::string name;
 };
 
-/// FullMask, CausalMask, DocumentMask over [0, num_positions) with scattered ids, or up to `depth`
-/// levels of &, | and ! over those.
+/// A DenseMask that owns its memory.
+class OwnedDenseMask {
+ public:
+  /// allowed (B or 1, H or 1, N, M), row-major.
+  OwnedDenseMask(std::vector<std::uint8_t> allowed, std::array<std::int64_t, 4> shape,
+                 std::int64_t q_begin);
+
+  bool allows(std::int64_t q, std::int64_t kv) const { return mask_.allows(q, kv); }
+  TileKind classify(TileRange tile) const { return mask_.classify(tile); }
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const { return mask_.row_bits(q, kv); }
+  bool varies() const { return mask_.varies(); }
+  OwnedDenseMask at(std::int64_t batch, std::int64_t head) const;
+  void check(std::int64_t batch, std::int64_t heads) const { mask_.check(batch, heads); }
+  std::string describe() const { return mask_.describe(); }
+
+ private:
+  std::shared_ptr<const std::vector<std::uint8_t>> memory_;
+  DenseMask mask_;
+};
+
+/// Any mask that has a text: no block, dense or custom one. Documents cover [0, num_positions) and
+/// may be scattered. Up to `depth` levels of &, | and !.
+NamedMask random_text_mask(Rng& rng, std::int64_t num_positions, int depth);
+
+/// Any mask that is the same for all sequences and heads.
 NamedMask random_mask(Rng& rng, std::int64_t num_positions, int depth);
+
+/// A block or dense mask that differs between sequences, heads or both where there are several, or
+/// that and another one.
+NamedMask random_varying_mask(Rng& rng, std::int64_t num_positions, std::int64_t num_sequences,
+                              std::int64_t num_heads);
 
 /// A mask that knows only allows(): every tile is partial, row bits are asked one by one. What any
 /// other mask computes must equal what this one computes.

@@ -171,13 +171,16 @@ Problem random_problem(Rng& rng, std::int64_t max_work, const Features& features
   if (packed) shape.batch = 1;
   Problem problem = make_problem(rng, shape, static_cast<Data>(rng.integer(0, 4)));
   if (rng.chance(0.5)) broadcast_some(rng, problem);
-  problem.mask = random_mask(rng, std::max(shape.q_len, shape.kv_len) + rng.integer(0, 20), 2);
   std::int64_t sequences = shape.batch;
   if (packed) {
     sequences = rng.integer(1, 4);
     problem.cu_seqlens_q = random_ends(rng, sequences, shape.q_len);
     problem.cu_seqlens_kv = random_ends(rng, sequences, shape.kv_len);
   }
+  const std::int64_t positions = std::max(shape.q_len, shape.kv_len) + rng.integer(0, 20);
+  problem.mask = features.varying_masks && rng.chance(0.4)
+                     ? random_varying_mask(rng, positions, sequences, shape.num_heads)
+                     : random_mask(rng, positions, 2);
   random_positions(rng, problem, sequences, features.per_sequence);
   if (rng.chance(0.3)) problem.scale = rng.pick({0.0F, -0.3F, 1.0F, -1.0F, 0.05F});
   if (features.mods && rng.chance(0.6)) problem.score_mods = random_score_mods(rng, shape);

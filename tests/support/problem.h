@@ -75,8 +75,9 @@ struct Features {
   bool sinks = false;
   bool packed = false;        ///< cu_seqlens
   bool per_sequence = false;  ///< q_offsets, and kv_lens of packed sequences
+  bool varying_masks = false;  ///< masks that differ between sequences and heads
 };
-inline constexpr Features kEveryFeature{true, true, true, true, true};
+inline constexpr Features kEveryFeature{true, true, true, true, true, true};
 
 /// Any shape, layout, mask, scale, offset, key lengths and features with at most about `max_work`
 /// multiplications.

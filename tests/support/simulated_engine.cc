@@ -244,7 +244,7 @@ class RowSimulator {
   const Inputs& inputs_;
   SimulatedArithmetic math_;
   const Sequence& sequence_;
-  AnyMask mask_;
+  AnyMask mask_;  // of this sequence and head
   std::int64_t h_, i_, group_, position_;
   std::int64_t victim_ = 0;
   float scale_ = 0;
