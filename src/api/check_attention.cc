@@ -34,11 +34,17 @@ void check_shape(const AttentionShape& s) {
 
 /// One number per sequence, each in [least, most(i)]; may be left out.
 template <class Most>
-void check_per_sequence(const std::string& what, Lengths values, std::int64_t num_sequences, std::int64_t least,
+void check_per_sequence(const char* what, Lengths values, std::int64_t num_sequences, std::int64_t least,
                         Most most) {
   if (values.empty()) return;
-  check_equal(what + ".size()", static_cast<std::int64_t>(values.size()), num_sequences, "sequences");
-  for (std::size_t i = 0; i < values.size(); ++i) check_range(what + "[" + std::to_string(i) + "]", values[i], least, most(i));
+  if (static_cast<std::int64_t>(values.size()) != num_sequences) {
+    refuse(std::string(what) + ".size()", std::to_string(values.size()),
+           std::to_string(num_sequences) + " (sequences)");
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] >= least && values[i] <= most(i)) continue;
+    check_range(std::string(what) + "[" + std::to_string(i) + "]", values[i], least, most(i));
+  }
 }
 
 void check_boundaries(const std::string& what, Lengths boundaries, std::int64_t most) {
