@@ -76,8 +76,8 @@ TEST(VaryingMask, IsWhatTheReferenceComputes) {
   for (const std::uint64_t seed : trial_seeds(100)) {
     REGARD_TRIAL(seed);
     Rng rng(seed);
-    const Problem p = random_problem(
-        rng, 200'000, {.packed = true, .per_sequence = true, .varying_masks = true});
+    const Problem p =
+        random_problem(rng, 200'000, {.packed = true, .per_sequence = true, .varying_masks = true});
     Reference reference(p);
     EXPECT_TRUE(within_bound(run_attention(p), reference.get())) << p.describe();
   }

@@ -1,4 +1,5 @@
-// tests/api/plan_test.cc - one plan, many runs: fewer keys, other positions, lent memory, no allocation, cancellation.
+// tests/api/plan_test.cc - one plan, many runs: fewer keys, other positions, lent memory, no
+// allocation, cancellation.
 #include "regard/plan.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +19,8 @@ std::atomic<std::int64_t> allocations{0};
 }  // namespace
 }  // namespace regard::test
 
-// Every allocation of this program is counted. Not inlined: the compiler would think free() a mismatch.
+// Every allocation of this program is counted. Not inlined: the compiler would think free() a
+// mismatch.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++regard::test::allocations;
   if (void* memory = std::malloc(size)) return memory;
@@ -32,15 +34,23 @@ std::atomic<std::int64_t> allocations{0};
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace regard::test {
 namespace {
 
 struct Setting {
   explicit Setting(std::int64_t rows, std::int64_t keys)
-      : rng(7), query({1, 4, rows, 24}, rng), key({1, 2, keys, 24}, rng), value({1, 2, keys, 32}, rng), out({1, 4, rows, 32}) {}
+      : rng(7),
+        query({1, 4, rows, 24}, rng),
+        key({1, 2, keys, 24}, rng),
+        value({1, 2, keys, 32}, rng),
+        out({1, 4, rows, 32}) {}
   AttentionShape shape() const { return {1, 4, 2, query.shape[2], key.shape[2], 24, 32}; }
   Rng rng;
   Dense<float> query, key, value, out;
@@ -56,9 +66,11 @@ TEST(PlanRuns, AllocateNothing) {
       const Plan plan(s.shape(), options);
       Dense<float> lse({1, 1, 4, rows});
       const RunOptions run{.lse = TensorView<float, 3>(lse.data.data(), {1, 4, rows})};
-      plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), run);  // takes the plan's workspace
+      plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(),
+               run);  // takes the plan's workspace
       const std::int64_t before = allocations;
-      for (int i = 0; i < 5; ++i) plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), run);
+      for (int i = 0; i < 5; ++i)
+        plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), run);
       EXPECT_EQ(allocations, before) << rows << " rows, " << executor->num_threads() << " threads";
     }
   }
@@ -72,14 +84,16 @@ TEST(PlanRuns, ServeAGrowingCache) {
   const Plan plan(s.shape(), options);
   for (std::int64_t keys : {1, 2, 255, 256, 257, 513, 700}) {
     const std::int64_t position[] = {keys - 1};
-    plan.run(s.query.view(), s.key.rows(0, keys), s.value.rows(0, keys), s.out.view(), {.q_offsets = position});
+    plan.run(s.query.view(), s.key.rows(0, keys), s.value.rows(0, keys), s.out.view(),
+             {.q_offsets = position});
     Dense<float> want(s.out.shape);
     options.q_offset = keys - 1;
     attention(s.query.view(), s.key.rows(0, keys), s.value.rows(0, keys), want.view(), options);
     EXPECT_TRUE(s.out == want) << keys;
     Dense<float> by_length(s.out.shape);
     const std::int64_t lens[] = {keys};
-    plan.run(s.query.view(), s.key.view(), s.value.view(), by_length.view(), {.q_offsets = position, .kv_lens = lens});
+    plan.run(s.query.view(), s.key.view(), s.value.view(), by_length.view(),
+             {.q_offsets = position, .kv_lens = lens});
     EXPECT_TRUE(by_length == want) << keys;
   }
 }
@@ -94,15 +108,18 @@ TEST(PlanRuns, UseTheCallersWorkspace) {
   const std::size_t first = (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 + 64;
   const auto run = [&](std::size_t begin, std::size_t size) {
     try {
-      plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), {.workspace = {memory.data() + begin, size}});
+      plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(),
+               {.workspace = {memory.data() + begin, size}});
     } catch (const std::invalid_argument& error) {
       return std::string(error.what());
     }
     return std::string();
   };
-  EXPECT_EQ(run(first, bytes - 1), "attention: workspace.size() is " + std::to_string(bytes - 1) + ", expected " +
-                                       std::to_string(bytes) + " or more");
-  EXPECT_EQ(run(first + 4, bytes), "attention: workspace.data() is not aligned, expected an address that is a multiple of 64");
+  EXPECT_EQ(run(first, bytes - 1), "attention: workspace.size() is " + std::to_string(bytes - 1) +
+                                       ", expected " + std::to_string(bytes) + " or more");
+  EXPECT_EQ(
+      run(first + 4, bytes),
+      "attention: workspace.data() is not aligned, expected an address that is a multiple of 64");
   EXPECT_EQ(run(first, bytes), "");
   EXPECT_TRUE(s.out == want);
   for (std::size_t i = 0; i < first; ++i) ASSERT_EQ(memory[i], std::byte{0x5A});
@@ -149,7 +166,8 @@ TEST(PlanRuns, FromSeveralThreadsAtOnce) {
   std::vector<std::thread> threads;
   for (Dense<float>& out : outs) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 20; ++i) plan.run(s.query.view(), s.key.view(), s.value.view(), out.view());
+      for (int i = 0; i < 20; ++i)
+        plan.run(s.query.view(), s.key.view(), s.value.view(), out.view());
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -173,7 +191,8 @@ TEST(PlanRuns, StopWhenCancelled) {
   Canceller canceller;
   canceller.after = 100;
   const auto run = [&] {
-    plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), {.probe = &canceller, .cancel = &canceller.flag});
+    plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(),
+             {.probe = &canceller, .cancel = &canceller.flag});
   };
   EXPECT_THROW(run(), Cancelled);
   EXPECT_GT(canceller.tiles, 100);

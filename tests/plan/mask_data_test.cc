@@ -1,5 +1,5 @@
-// tests/plan/mask_data_test.cc - masks made of numbers in memory, and what differs between sequences
-// and heads.
+// tests/plan/mask_data_test.cc - masks made of numbers in memory, and what differs between
+// sequences and heads.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -17,7 +17,8 @@ namespace {
 
 using Shape = std::array<std::int64_t, 4>;
 
-// Whether pair (i, j) of a sequence and head is allowed: without a pattern that a wrong stride hits.
+// Whether pair (i, j) of a sequence and head is allowed: without a pattern that a wrong stride
+// hits.
 bool hash(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) {
   return (b * 31 + h * 17 + i * 7 + j * j * 3 + i * j) % 11 < 5;
 }
@@ -46,7 +47,8 @@ void expect_reads(const DenseMask& mask, const TensorView<const bool, 4>& view, 
     for (std::int64_t kv = kLow; kv < kHigh; ++kv) {
       const std::int64_t i = q - q_begin;
       const bool inside = i >= 0 && i < view.shape[2] && kv >= 0 && kv < view.shape[3];
-      ASSERT_EQ(allows(q, kv), inside && view(b, h, i, kv)) << b << " " << h << " " << i << " " << kv;
+      ASSERT_EQ(allows(q, kv), inside && view(b, h, i, kv))
+          << b << " " << h << " " << i << " " << kv;
     }
   }
   expect_promises(mask, mask.describe());

@@ -61,9 +61,9 @@ inline void expect_promises(const AnyMask& mask, const std::string& name) {
           const TileRange tile{q, q_end, kv, kv_end};
           const TileKind kind = mask.classify(tile);
           if (kind == TileKind::kPartial) continue;
-          ASSERT_EQ(kind, kind_of(allows, tile)) << name << " claims more than is true of queries "
-                                                 << q << ".." << q_end << ", keys " << kv << ".."
-                                                 << kv_end;
+          ASSERT_EQ(kind, kind_of(allows, tile))
+              << name << " claims more than is true of queries " << q << ".." << q_end << ", keys "
+              << kv << ".." << kv_end;
         }
       }
     }

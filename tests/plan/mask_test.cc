@@ -25,7 +25,8 @@ concept HasOrOr = requires(A a, B b) { a || b; };
 static_assert(!HasAndAnd<CausalMask, DocumentMask> && !HasAndAnd<AnyMask, FullMask>);
 static_assert(!HasOrOr<CausalMask, DocumentMask> && !HasOrOr<AnyMask, FullMask>);
 static_assert(Mask<AndMask<CausalMask, OrMask<NotMask<DocumentMask>, FullMask>>> && Mask<AnyMask>);
-static_assert(Mask<WindowMask> && Mask<PrefixMask> && Mask<StridedMask> && !VaryingMask<WindowMask>);
+static_assert(Mask<WindowMask> && Mask<PrefixMask> && Mask<StridedMask> &&
+              !VaryingMask<WindowMask>);
 static_assert(VaryingMask<BlockMask> && VaryingMask<DenseMask> && VaryingMask<AnyMask>);
 static_assert(VaryingMask<NotMask<AndMask<CausalMask, OrMask<BlockMask, DenseMask>>>>);
 
@@ -171,10 +172,14 @@ TEST(Masks, CertainTilesAreCalledCertain) {
 // Far positions and arguments: no overflow (the sanitizers watch), and the same promises.
 TEST(Masks, ExtremeArguments) {
   constexpr std::int64_t kFar = std::int64_t{1} << 40;
-  const std::vector<std::int64_t> numbers{INT64_MIN, -kAll, -kFar, -1, 0, 64, kFar,
-                                          kAll - 1,  kAll,  kAll + 1, INT64_MAX};
-  std::vector<AnyMask> masks{CausalMask{}, DocumentMask({1, 2, 1}), blocks(3, 3, 2, INT64_MAX),
-                             blocks(3, 3, INT64_MAX, 5), dense(3, 3, kFar), dense(3, 3, -kFar)};
+  const std::vector<std::int64_t> numbers{INT64_MIN, -kAll,    -kFar, -1,       0,        64,
+                                          kFar,      kAll - 1, kAll,  kAll + 1, INT64_MAX};
+  std::vector<AnyMask> masks{CausalMask{},
+                             DocumentMask({1, 2, 1}),
+                             blocks(3, 3, 2, INT64_MAX),
+                             blocks(3, 3, INT64_MAX, 5),
+                             dense(3, 3, kFar),
+                             dense(3, 3, -kFar)};
   for (const std::int64_t n : numbers) {
     masks.emplace_back(PrefixMask{n});
     if (n >= 1) masks.emplace_back(StridedMask(n));

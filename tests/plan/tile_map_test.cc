@@ -74,8 +74,8 @@ TEST(TileMap, BitsAreTheMask) {
     REGARD_TRIAL(seed);
     Rng rng(seed);
     const std::int64_t group = rng.integer(1, 6), row = rng.integer(0, 300);
-    const NamedMask mask = rng.chance(0.5) ? random_mask(rng, 600, 2)
-                                           : random_varying_mask(rng, 600, 2, 3 * group);
+    const NamedMask mask =
+        rng.chance(0.5) ? random_mask(rng, 600, 2) : random_varying_mask(rng, 600, 2, 3 * group);
     const std::int64_t offset = rng.integer(-50, 300);
     const plan::TileMap map(mask.mask, 2, 3 * group);
     const exec::Rows strip{.sequence = rng.integer(0, 1),
@@ -97,8 +97,8 @@ TEST(TileMap, BitsAreTheMask) {
       at = tile.kv_end;
       for (std::int64_t r = 0; r < strip.count(); ++r) {
         for (std::int64_t j = tile.kv_begin; j < tile.kv_end; ++j) {
-          const bool bit = tile.kind == TileKind::kFull ||
-                           (tiles.row_bits(tile, r) >> (j - tile.kv_begin) & 1);
+          const bool bit =
+              tile.kind == TileKind::kFull || (tiles.row_bits(tile, r) >> (j - tile.kv_begin) & 1);
           const AnyMask& one = masks[static_cast<std::size_t>((row + r) % group)];
           ASSERT_EQ(bit, one.allows((row + r) / group + offset, j)) << mask.name;
           if (bit) {

@@ -1,4 +1,5 @@
-// tests/support/dense.h - row-major tensors of any storage type, for tests that compare runs with each other bit by bit.
+// tests/support/dense.h - row-major tensors of any storage type, for tests that compare runs with
+// each other bit by bit.
 #pragma once
 
 #include <array>
@@ -18,7 +19,8 @@ struct Dense {
   std::vector<T> data;
 
   explicit Dense(const std::array<std::int64_t, 4>& extents)
-      : shape(extents), data(static_cast<std::size_t>(extents[0] * extents[1] * extents[2] * extents[3])) {}
+      : shape(extents),
+        data(static_cast<std::size_t>(extents[0] * extents[1] * extents[2] * extents[3])) {}
   Dense(const std::array<std::int64_t, 4>& extents, Rng& rng) : Dense(extents) {
     for (T& x : data) x = T(rng.normal());
   }
@@ -32,7 +34,8 @@ struct Dense {
     return all;
   }
   bool operator==(const Dense& other) const {
-    return shape == other.shape && std::memcmp(data.data(), other.data.data(), data.size() * sizeof(T)) == 0;
+    return shape == other.shape &&
+           std::memcmp(data.data(), other.data.data(), data.size() * sizeof(T)) == 0;
   }
 };
 
