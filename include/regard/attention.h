@@ -50,8 +50,9 @@ struct AttentionOptions {
   /// read. A plan keeps its own copy of this and of every span here.
   std::span<const std::int64_t> kv_lens = {};
   /// Packed sequences: with batch 1, sequence s has the queries [cu_seqlens_q[s],
-  /// cu_seqlens_q[s + 1]) and the keys [cu_seqlens_kv[s], cu_seqlens_kv[s + 1]), (S + 1) each, ascending
-  /// from 0 to at most q_len and kv_len. Both or neither. Positions begin anew in every sequence.
+  /// cu_seqlens_q[s + 1]) and the keys [cu_seqlens_kv[s], cu_seqlens_kv[s + 1]), (S + 1) each,
+  /// ascending from 0 to at most q_len and kv_len. Both or neither. Positions begin anew in every
+  /// sequence.
   std::span<const std::int64_t> cu_seqlens_q = {}, cu_seqlens_kv = {};
   /// What happens to scores after the scale and before the mask, in this order.
   std::vector<ScoreMod> score_mods = {};
@@ -69,9 +70,9 @@ struct AttentionOptions {
 /// What may differ between two runs of one plan.
 struct RunOptions {
   std::optional<TensorView<float, 3>> lse = {};  ///< (B, H, N): also written, when given
-  Probe* probe = nullptr;                   ///< watches the weights, when given
-  /// Stop soon (within 50 ms on any hardware of the last ten years) when it becomes true: run() then
-  /// throws Cancelled and out is unspecified.
+  Probe* probe = nullptr;                        ///< watches the weights, when given
+  /// Stop soon (within 50 ms on any hardware of the last ten years) when it becomes true: run()
+  /// then throws Cancelled and out is unspecified.
   const std::atomic<bool>* cancel = nullptr;
   std::span<const std::int64_t> q_offsets = {};  ///< (S), instead of the plan's
   std::span<const std::int64_t> kv_lens = {};    ///< (S), instead of the plan's
@@ -89,18 +90,20 @@ class Cancelled : public std::runtime_error {
 /// key[b,g,j,:])) over the keys j that the mask allows to query i, g = h / (H / G).  lse[b,h,i] =
 /// log sum_j exp(score), natural logarithm.
 ///
-/// query (B, H, N, D), key (B, G, M, D), value (B, G, M, E), out (B, H, N, E): f32, bf16 or f16, each its own,
-/// any strides; lse (B, H, N) f32. Scores, sums and outputs accumulate in float32. Extra memory does not grow
-/// with N * M. A query that sees no key gets out = 0 and lse = -inf. A masked key is skipped, not multiplied by 0:
-/// NaN or Inf in it, or beyond kv_lens, changes no bit. A NaN in a query, or in a key or value that it sees,
-/// makes its row NaN; an Inf there follows IEEE arithmetic (a score of -inf is a weight of 0, and a row of nothing else
-/// sees nothing); no other row
-/// changes. out and lse must not overlap each other or an input. The same inputs give the same bits
-/// for every number of threads, batch composition, chunking, stride and alignment (docs/numerics.md). Throws
-/// std::invalid_argument naming the argument, what came and what was wanted. Thread safe.
+/// query (B, H, N, D), key (B, G, M, D), value (B, G, M, E), out (B, H, N, E): f32, bf16 or f16,
+/// each its own, any strides; lse (B, H, N) f32. Scores, sums and outputs accumulate in float32.
+/// Extra memory does not grow with N * M. A query that sees no key gets out = 0 and lse = -inf. A
+/// masked key is skipped, not multiplied by 0: NaN or Inf in it, or beyond kv_lens, changes no bit.
+/// A NaN in a query, or in a key or value that it sees, makes its row NaN; an Inf there follows
+/// IEEE arithmetic (a score of -inf is a weight of 0, and a row of nothing else sees nothing); no
+/// other row changes. out and lse must not overlap each other or an input. The same inputs give the
+/// same bits for every number of threads, batch composition, chunking, stride and alignment
+/// (docs/numerics.md). Throws std::invalid_argument naming the argument, what came and what was
+/// wanted. Thread safe.
 ///
-/// Where query, key and value are all bf16 and the CPU multiplies pairs of bf16 (AVX512_BF16), weights are rounded
-/// to bf16 before they meet values; otherwise 16-bit numbers are widened and all arithmetic is float32.
+/// Where query, key and value are all bf16 and the CPU multiplies pairs of bf16 (AVX512_BF16),
+/// weights are rounded to bf16 before they meet values; otherwise 16-bit numbers are widened and
+/// all arithmetic is float32.
 ///
 /// Source: Milakov and Gimelshein 2018 (online softmax), Dao et al. 2022 (tiling), with chunk
 /// states merged in a fixed tree instead of a running rescale.

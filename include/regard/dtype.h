@@ -1,4 +1,5 @@
-// include/regard/dtype.h - the types that numbers are stored in. Arithmetic is float32 whatever the storage.
+// include/regard/dtype.h - the types that numbers are stored in. Arithmetic is float32 whatever the
+// storage.
 #pragma once
 
 #include <bit>
@@ -27,7 +28,8 @@ struct bf16 {  // NOLINT(readability-identifier-naming): a type of number, as fl
   explicit constexpr bf16(float x) {
     const auto u = std::bit_cast<std::uint32_t>(x);
     const bool is_nan = (u & 0x7FFFFFFFU) > 0x7F800000U;
-    bits = static_cast<std::uint16_t>(is_nan ? u >> 16 | 0x40U : (u + 0x7FFFU + (u >> 16 & 1U)) >> 16);
+    bits =
+        static_cast<std::uint16_t>(is_nan ? u >> 16 | 0x40U : (u + 0x7FFFU + (u >> 16 & 1U)) >> 16);
   }
   explicit constexpr operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
@@ -62,8 +64,10 @@ struct f16 {  // NOLINT(readability-identifier-naming)
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
     const std::uint32_t exponent = bits >> 10 & 0x1FU, significand = bits & 0x3FFU;
     if (exponent == 0x1FU)
-      return std::bit_cast<float>(sign | 0x7F800000U | significand << 13 | (significand ? 0x400000U : 0U));
-    if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112U) << 23 | significand << 13);
+      return std::bit_cast<float>(sign | 0x7F800000U | significand << 13 |
+                                  (significand ? 0x400000U : 0U));
+    if (exponent != 0)
+      return std::bit_cast<float>(sign | (exponent + 112U) << 23 | significand << 13);
     const float size = static_cast<float>(significand) * 0x1p-24F;
     return sign ? -size : size;
   }

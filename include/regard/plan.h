@@ -30,11 +30,12 @@ class Plan {
   Plan& operator=(const Plan&);
   Plan& operator=(Plan&&) noexcept;
 
-  /// Computes; see attention() for shapes and meaning. key and value may have fewer keys than the plan (their
-  /// common shape[2] is then the call's kv_len), so one plan serves a growing cache: give the positions that change
-  /// in RunOptions::q_offsets. Throws std::invalid_argument when a view does not fit the plan, before anything is
-  /// written; Cancelled. Allocates nothing: the plan holds one workspace, which calls take in turn; a call that
-  /// finds it taken by another thread, and has none in RunOptions, allocates its own.
+  /// Computes; see attention() for shapes and meaning. key and value may have fewer keys than the
+  /// plan (their common shape[2] is then the call's kv_len), so one plan serves a growing cache:
+  /// give the positions that change in RunOptions::q_offsets. Throws std::invalid_argument when a
+  /// view does not fit the plan, before anything is written; Cancelled. Allocates nothing: the plan
+  /// holds one workspace, which calls take in turn; a call that finds it taken by another thread,
+  /// and has none in RunOptions, allocates its own.
   void run(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
            const RunOptions& options = {}) const;
 

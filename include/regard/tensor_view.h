@@ -56,8 +56,8 @@ struct TensorView {
   }
 };
 
-/// A view whose element type is known at run time: what attention reads. Any TensorView of float, bf16 or
-/// f16, const or not, is one.
+/// A view whose element type is known at run time: what attention reads. Any TensorView of float,
+/// bf16 or f16, const or not, is one.
 template <std::size_t Rank>
 struct InputView {
   const void* data = nullptr;
@@ -77,7 +77,9 @@ struct InputView {
   constexpr InputView(const T* data_, std::array<std::int64_t, Rank> shape_)
       : InputView(TensorView<const T, Rank>(data_, shape_)) {}
 
-  constexpr std::int64_t size() const { return TensorView<const float, Rank>{nullptr, shape, strides}.size(); }
+  constexpr std::int64_t size() const {
+    return TensorView<const float, Rank>{nullptr, shape, strides}.size();
+  }
 };
 
 /// The same for what attention writes.
@@ -102,7 +104,9 @@ struct OutputView {
   constexpr OutputView(T* data_, std::array<std::int64_t, Rank> shape_)
       : OutputView(TensorView<T, Rank>(data_, shape_)) {}
 
-  constexpr std::int64_t size() const { return TensorView<const float, Rank>{nullptr, shape, strides}.size(); }
+  constexpr std::int64_t size() const {
+    return TensorView<const float, Rank>{nullptr, shape, strides}.size();
+  }
 };
 
 }  // namespace regard

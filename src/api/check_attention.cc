@@ -10,7 +10,8 @@
 namespace regard::api {
 namespace {
 
-constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;  // products of two extents cannot overflow
+constexpr std::int64_t kMostExtent = std::int64_t{1}
+                                     << 40;  // products of two extents cannot overflow
 constexpr std::int64_t kMostDim = 1024;
 
 using Lengths = std::span<const std::int64_t>;
@@ -34,11 +35,17 @@ void check_shape(const AttentionShape& s) {
 
 /// One number per sequence, each in [least, most(i)]; may be left out.
 template <class Most>
-void check_per_sequence(const std::string& what, Lengths values, std::int64_t num_sequences, std::int64_t least,
-                        Most most) {
+void check_per_sequence(const char* what, Lengths values, std::int64_t num_sequences,
+                        std::int64_t least, Most most) {
   if (values.empty()) return;
-  check_equal(what + ".size()", static_cast<std::int64_t>(values.size()), num_sequences, "sequences");
-  for (std::size_t i = 0; i < values.size(); ++i) check_range(what + "[" + std::to_string(i) + "]", values[i], least, most(i));
+  if (static_cast<std::int64_t>(values.size()) != num_sequences) {
+    refuse(std::string(what) + ".size()", std::to_string(values.size()),
+           std::to_string(num_sequences) + " (sequences)");
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] >= least && values[i] <= most(i)) continue;
+    check_range(std::string(what) + "[" + std::to_string(i) + "]", values[i], least, most(i));
+  }
 }
 
 void check_boundaries(const std::string& what, Lengths boundaries, std::int64_t most) {
@@ -82,21 +89,25 @@ void check_positions(const AttentionOptions& o, const SequenceLengths& lengths) 
     refuse("attention: kv_offset", std::to_string(o.kv_offset),
            "a multiple of " + std::to_string(exec::kChunkKeys));
   }
-  if (o.q_offset || !o.q_offsets.empty() || (o.mask.is_full() && !uses_positions(o.score_mods))) return;
+  if (o.q_offset || !o.q_offsets.empty() || (o.mask.is_full() && !uses_positions(o.score_mods)))
+    return;
   for (std::size_t i = 0; i < static_cast<std::size_t>(lengths.count()); ++i) {
     if (lengths.q_len(i) == lengths.kv_len(i) && o.kv_offset == 0) continue;
     refuse("attention: q_offset", "not given",
-           "the position of query 0, because q_len (" + std::to_string(lengths.q_len(i)) + ") differs from kv_len (" +
-               std::to_string(lengths.kv_len(i)) + ") and the mask or a modifier speaks of positions");
+           "the position of query 0, because q_len (" + std::to_string(lengths.q_len(i)) +
+               ") differs from kv_len (" + std::to_string(lengths.kv_len(i)) +
+               ") and the mask or a modifier speaks of positions");
   }
 }
 
 void check_sinks(const AttentionShape& s, std::span<const float> sinks) {
   if (sinks.empty()) return;
-  check_equal("attention: sinks.size()", static_cast<std::int64_t>(sinks.size()), s.num_heads, "num_heads");
+  check_equal("attention: sinks.size()", static_cast<std::int64_t>(sinks.size()), s.num_heads,
+              "num_heads");
   for (std::size_t h = 0; h < sinks.size(); ++h) {
     if (!std::isfinite(sinks[h]))
-      refuse("attention: sinks[" + std::to_string(h) + "]", std::to_string(sinks[h]), "a finite number");
+      refuse("attention: sinks[" + std::to_string(h) + "]", std::to_string(sinks[h]),
+             "a finite number");
   }
 }
 
@@ -142,8 +153,8 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
     return std::min(setup.sequences[i].kv_capacity, kv_len - setup.sequences[i].kv_begin);
   });
   if (options.workspace.empty()) return;
-  check_range("attention: workspace.size()", static_cast<std::int64_t>(options.workspace.size()), workspace_bytes,
-              std::numeric_limits<std::int64_t>::max());
+  check_range("attention: workspace.size()", static_cast<std::int64_t>(options.workspace.size()),
+              workspace_bytes, std::numeric_limits<std::int64_t>::max());
   check_aligned("attention: workspace.data()", options.workspace.data(), 64);
 }
 

@@ -35,10 +35,8 @@ std::int64_t Linear::out_features() const { return impl_->packed.out_features();
 
 void Linear::run(TensorView<const float, 2> x, TensorView<float, 2> y, Executor* executor) const {
   api::check_range("Linear: x.shape[0]", x.shape[0], 0, std::numeric_limits<std::int64_t>::max());
-  api::check_view("Linear: x", x, {x.shape[0], in_features()},
-                                  {"rows", "in_features"});
-  api::check_view("Linear: y", y, {x.shape[0], out_features()},
-                            {"rows of x", "out_features"});
+  api::check_view("Linear: x", x, {x.shape[0], in_features()}, {"rows", "in_features"});
+  api::check_view("Linear: y", y, {x.shape[0], out_features()}, {"rows of x", "out_features"});
   if (x.shape[0] == 0) return;
   impl_->packed.run(x, y, executor != nullptr ? *executor : default_executor());
 }

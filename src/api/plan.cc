@@ -36,9 +36,6 @@ std::int64_t Plan::workspace_bytes() const { return impl_->workspace_bytes; }
 
 TileCounts Plan::count_tiles() const { return impl_->count_tiles(); }
 std::string Plan::isa() const { return impl_->setup.kernels->isa; }
-std::string Plan::explain() const {
-  return impl_->explain() + "memory:    " + std::to_string(workspace_bytes() / 1024) +
-         " KiB of workspace\n";
-}
+std::string Plan::explain() const { return impl_->explain(); }
 
 }  // namespace regard

@@ -13,7 +13,13 @@ namespace regard {
 namespace {
 
 AttentionState empty_state(const AttentionShape& s) {
-  AttentionState state{.batch = s.batch, .num_heads = s.num_heads, .q_len = s.q_len, .value_dim = s.value_dim, .max = {}, .sum = {}, .out = {}};
+  AttentionState state{.batch = s.batch,
+                       .num_heads = s.num_heads,
+                       .q_len = s.q_len,
+                       .value_dim = s.value_dim,
+                       .max = {},
+                       .sum = {},
+                       .out = {}};
   const auto rows = static_cast<std::size_t>(s.batch * s.num_heads * s.q_len);
   state.max.assign(rows, -std::numeric_limits<float>::infinity());
   state.sum.assign(rows, 0.0f);
@@ -26,25 +32,38 @@ void check_state(const char* what, const AttentionState& state) {
   const std::string name = what;
   api::check_equal(name + ".max.size()", static_cast<std::int64_t>(state.max.size()), rows, "rows");
   api::check_equal(name + ".sum.size()", static_cast<std::int64_t>(state.sum.size()), rows, "rows");
-  api::check_equal(name + ".out.size()", static_cast<std::int64_t>(state.out.size()), rows * state.value_dim,
-                   "rows * value_dim");
+  api::check_equal(name + ".out.size()", static_cast<std::int64_t>(state.out.size()),
+                   rows * state.value_dim, "rows * value_dim");
 }
 
 }  // namespace
 
 AttentionState partial_attention(InputView<4> query, InputView<4> key, InputView<4> value,
                                  const AttentionOptions& options, const RunOptions& run) {
-  if (!options.sinks.empty()) api::refuse("partial_attention: sinks", "given", "none: they enter once, in finish()");
+  if (!options.sinks.empty())
+    api::refuse("partial_attention: sinks", "given", "none: they enter once, in finish()");
   if (run.lse) api::refuse("partial_attention: lse", "given", "none: finish() writes it");
-  const AttentionShape shape{.batch = query.shape[0], .num_heads = query.shape[1], .num_kv_heads = key.shape[1],
-                             .q_len = query.shape[2], .kv_len = key.shape[2], .head_dim = query.shape[3],
-                             .value_dim = value.shape[3], .query_dtype = query.dtype, .key_dtype = key.dtype,
+  const AttentionShape shape{.batch = query.shape[0],
+                             .num_heads = query.shape[1],
+                             .num_kv_heads = key.shape[1],
+                             .q_len = query.shape[2],
+                             .kv_len = key.shape[2],
+                             .head_dim = query.shape[3],
+                             .value_dim = value.shape[3],
+                             .query_dtype = query.dtype,
+                             .key_dtype = key.dtype,
                              .value_dtype = value.dtype};
   api::check_plan(shape, options);
   const Plan::Impl plan(shape, options);
   AttentionState state = empty_state(shape);
-  const exec::Call call{.query = query, .key = key, .value = value, .out = {}, .lse = {}, .state = &state,
-                        .probe = run.probe, .cancel = run.cancel,
+  const exec::Call call{.query = query,
+                        .key = key,
+                        .value = value,
+                        .out = {},
+                        .lse = {},
+                        .state = &state,
+                        .probe = run.probe,
+                        .cancel = run.cancel,
                         .q_offsets = run.q_offsets.empty() ? nullptr : run.q_offsets.data(),
                         .kv_lens = run.kv_lens.empty() ? nullptr : run.kv_lens.data()};
   api::check_run(plan.setup, call, run, plan.workspace_bytes);
@@ -73,7 +92,8 @@ void finish(const AttentionState& state, OutputView<4> out, std::optional<Tensor
                     {"batch", "num_heads", "q_len"});
   }
   if (!sinks.empty())
-    api::check_equal("finish: sinks.size()", static_cast<std::int64_t>(sinks.size()), state.num_heads, "num_heads");
+    api::check_equal("finish: sinks.size()", static_cast<std::int64_t>(sinks.size()),
+                     state.num_heads, "num_heads");
   exec::finish_state(plan::active_table(), state, out, lse, sinks);
 }
 

@@ -16,12 +16,14 @@ using kernels::Product;
 using kernels::State;
 
 /// Keys [begin, end) of the block's KV head (absolute positions), as they lie in a tensor.
-Matrix keys_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
+Matrix keys_of(const Setup& s, const InputView<4>& tensor, const Rows& rows,
+               const Tile& keys) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(rows.sequence)];
   const std::int64_t first = sequence.kv_begin + keys.kv_begin - s.kv_offset;
-  const std::int64_t offset =
-      sequence.batch * tensor.strides[0] + rows.kv_head * tensor.strides[1] + first * tensor.strides[2];
-  return {static_cast<const std::byte*>(tensor.data) + offset * static_cast<std::int64_t>(size_of(tensor.dtype)),
+  const std::int64_t offset = sequence.batch * tensor.strides[0] +
+                              rows.kv_head * tensor.strides[1] + first * tensor.strides[2];
+  return {static_cast<const std::byte*>(tensor.data) +
+              offset * static_cast<std::int64_t>(size_of(tensor.dtype)),
           keys.kv_end - keys.kv_begin, tensor.shape[3], tensor.strides[2], tensor.strides[3]};
 }
 
@@ -29,17 +31,18 @@ std::uint32_t bit_of(const ChunkTiles& tiles, const Tile& tile) noexcept {
   return 1U << (tile.kv_begin - tiles.chunk_begin) / kTileKeys;
 }
 
-/// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the first strip
-/// of a block packs and uses a tile while it is in L1, and the others use whole chunks.
+/// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the
+/// first strip of a block packs and uses a tile while it is in L1, and the others use whole chunks.
 const Tile* run_end(const ChunkTiles& tiles, const Tile* first, std::uint32_t packed) noexcept {
   const Tile* end = first + 1;
   if (!(packed & bit_of(tiles, *first))) return end;
-  while (end != tiles.end() && end->kv_begin == end[-1].kv_end && (packed & bit_of(tiles, *end))) ++end;
+  while (end != tiles.end() && end->kv_begin == end[-1].kv_end && (packed & bit_of(tiles, *end)))
+    ++end;
   return end;
 }
 
-/// Whether the tile must be packed; notes that it is. With one strip nobody else will use it: each tile takes the place
-/// of the one before, in L1.
+/// Whether the tile must be packed; notes that it is. With one strip nobody else will use it: each
+/// tile takes the place of the one before, in L1.
 bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept {
   if (w.one_strip) return true;
   const bool taken = (packed & bit_of(w.tiles, tile)) == 0;
@@ -48,15 +51,17 @@ bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept 
 }
 
 /// scores[r][j] = scale * query r . key j for the keys of the tiles.
-void score(const Setup& s, const Call& call, const Rows& strip, const float* query, const Pace& pace,
-           Workspace& w) noexcept {
+void score(const Setup& s, const Call& call, const Rows& strip, const float* query,
+           const Pace& pace, Workspace& w) noexcept {
   const std::int64_t depth = s.arithmetic->words(s.shape.head_dim), panel = s.kernels->panel;
   for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
     end = run_end(w.tiles, tile, w.keys_packed);
-    const std::int64_t offset = tile->kv_begin - w.tiles.chunk_begin, keys = end[-1].kv_end - tile->kv_begin;
+    const std::int64_t offset = tile->kv_begin - w.tiles.chunk_begin,
+                       keys = end[-1].kv_end - tile->kv_begin;
     float* packed = w.key + (w.one_strip ? 0 : offset * depth);
     if (take(w, *tile, w.keys_packed))
-      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed, pace.pack_keys);
+      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed,
+                                                        pace.pack_keys);
     s.arithmetic->product({.a = query,
                            .a_stride = depth,
                            .rows = strip.count(),
@@ -112,7 +117,8 @@ void mask(const Setup& s, const Rows& strip, Workspace& w) noexcept {
 }
 
 /// The rows of some keys in a tensor, as memory that will be read.
-kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows& rows, const Tile& keys) noexcept {
+kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows& rows,
+                          const Tile& keys) noexcept {
   const auto bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
   if (tensor.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
   const Matrix m = keys_of(s, tensor, rows, keys);
@@ -120,19 +126,23 @@ kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows
 }
 
 /// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
-bool is_poisoned(const Setup& s, const Call& call, const Rows& strip, const Tile& tile, Workspace& w) noexcept {
+bool is_poisoned(const Setup& s, const Call& call, const Rows& strip, const Tile& tile,
+                 Workspace& w) noexcept {
   if (tile.kind != TileKind::kPartial) return false;
   const std::uint32_t bit = bit_of(w.tiles, tile);
   if (!(w.values_seen & bit)) {
     w.values_seen |= bit;
-    const bool finite = s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call.value, strip, tile));
+    const bool finite =
+        s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call.value, strip, tile));
     w.values_finite = finite ? w.values_finite | bit : w.values_finite & ~bit;
   }
   return !(w.values_finite & bit);
 }
 
-/// The product over a poisoned tile, row by row, with zeros in the place of values that the row does not see.
-void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tiles, Product p) noexcept {
+/// The product over a poisoned tile, row by row, with zeros in the place of values that the row
+/// does not see.
+void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tiles,
+                        Product p) noexcept {
   const std::int64_t panel = s.kernels->panel, word = s.arithmetic->word;
   std::array<float, kTileKeys * kTileKeys> values;  // one panel of the tile
   const Product all = p;
@@ -144,8 +154,9 @@ void accumulate_visible(const Setup& s, const Tile& tile, const ChunkTiles& tile
     for (std::int64_t i = 0; i < all.panels; ++i) {
       for (std::int64_t k = 0; k < all.depth; ++k) {
         const std::uint64_t seen = bits >> k * word;
-        const std::uint32_t keep =
-            word == 1 ? (seen & 1 ? ~0U : 0U) : (seen & 1 ? 0xFFFFU : 0U) | (seen & 2 ? 0xFFFF0000U : 0U);
+        const std::uint32_t keep = word == 1
+                                       ? (seen & 1 ? ~0U : 0U)
+                                       : (seen & 1 ? 0xFFFFU : 0U) | (seen & 2 ? 0xFFFF0000U : 0U);
         for (std::int64_t j = 0; j < panel; ++j) {
           std::uint32_t value;
           std::memcpy(&value, all.b + i * all.b_panel + k * panel + j, sizeof value);
@@ -168,14 +179,18 @@ struct ValueRun {
   bool in_place;  ///< read where they lie: worth it when they are read once
 };
 
-ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Tile* begin, Workspace& w) noexcept {
+ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Tile* begin,
+                   Workspace& w) noexcept {
   // A word of two keys must not reach beyond the last.
-  const auto readable = [&](const Tile& t) { return w.values_in_place && t.kv_end % s.arithmetic->word == 0; };
+  const auto readable = [&](const Tile& t) {
+    return w.values_in_place && t.kv_end % s.arithmetic->word == 0;
+  };
   ValueRun run{begin, begin + 1, is_poisoned(s, call, strip, *begin, w), false};
   if (run.poisoned) return run;
   run.in_place = readable(*begin);
   if (!run.in_place) run.end = run_end(w.tiles, begin, w.values_packed);
-  while (run.in_place && run.end != w.tiles.end() && run.end->kv_begin == run.end[-1].kv_end && readable(*run.end))
+  while (run.in_place && run.end != w.tiles.end() && run.end->kv_begin == run.end[-1].kv_end &&
+         readable(*run.end))
     ++run.end;
   for (const Tile* t = begin + 1; t < run.end; ++t) {
     if (is_poisoned(s, call, strip, *t, w)) run.end = t;
@@ -184,13 +199,14 @@ ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Ti
 }
 
 /// The packed values of a run, from its first key on; packed now if they are not yet.
-const float* packed_values(const Setup& s, const Call& call, const Rows& strip, const ValueRun& run, const Pace& pace,
-                           Workspace& w) noexcept {
-  const std::int64_t offset = w.one_strip ? 0 : (run.begin->kv_begin - w.tiles.chunk_begin) / s.arithmetic->word;
+const float* packed_values(const Setup& s, const Call& call, const Rows& strip, const ValueRun& run,
+                           const Pace& pace, Workspace& w) noexcept {
+  const std::int64_t offset =
+      w.one_strip ? 0 : (run.begin->kv_begin - w.tiles.chunk_begin) / s.arithmetic->word;
   float* packed = w.value + offset * s.kernels->panel;
   if (take(w, *run.begin, w.values_packed)) {
-    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *run.begin), w.value_depth, packed,
-                                                     pace.pack_values);
+    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *run.begin),
+                                                     w.value_depth, packed, pace.pack_values);
   }
   return packed;
 }
@@ -204,7 +220,8 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
   for (const Tile* tile = tiles.begin(); tile != tiles.end();) {
     const ValueRun run = value_run(s, call, strip, tile, w);
     // Keys before the first and after the last that any row sees have weight 0: they are left out.
-    const std::int64_t skip = run.poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
+    const std::int64_t skip =
+        run.poisoned ? 0 : std::max<std::int64_t>(tiles.visible_begin - tile->kv_begin, 0) / word;
     const std::int64_t last = std::min(run.end[-1].kv_end, tiles.visible_end);
     Product p{.a = w.scores + first - tiles.chunk_begin + (tile->kv_begin - first) / word + skip,
               .a_stride = kChunkKeys,
@@ -242,11 +259,13 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
   const Rows rows = rows_of(s, call, block);
   kernels::Prefetch prefetch;
   w.one_strip = num_strips(s, block) == 1;
-  w.values_in_place = w.one_strip && call.value.strides[3] == 1 && s.shape.value_dim == s.out_stride();
+  w.values_in_place =
+      w.one_strip && call.value.strides[3] == 1 && s.shape.value_dim == s.out_stride();
   w.value_depth = (w.one_strip ? kTileKeys : kChunkKeys) / s.arithmetic->word;
   const Pace pace(s, call, block, w.values_in_place, prefetch);
   load_queries(s, call, rows, w.query);
-  for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len; ++chunk) {
+  for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len;
+       ++chunk) {
     if (call.cancelled()) return;
     const std::int64_t begin = s.kv_offset + chunk * kChunkKeys;
     const std::int64_t end = std::min(begin + kChunkKeys, s.kv_offset + kv_len);

@@ -47,9 +47,9 @@ struct Setup {
   std::vector<Sequence> sequences;
   std::vector<RowBlock> blocks;  ///< in the order of starting: the longest first
   std::int64_t block_rows;       ///< rows of the largest
-  std::int64_t strip_rows;       ///< rows of a strip: all there are, up to kMostStripRows, or kStripRows
+  std::int64_t strip_rows;  ///< rows of a strip: all there are, up to kMostStripRows, or kStripRows
   std::vector<PlannedMod> score_mods;
-  std::vector<float> sinks;      ///< (num_heads) or empty
+  std::vector<float> sinks;  ///< (num_heads) or empty
   const TileSource* masks;
   const kernels::KernelTable* kernels;
   const kernels::Arithmetic* arithmetic;
@@ -77,14 +77,15 @@ struct Call {
 
   std::int64_t kv_len(const Setup& setup, std::int64_t sequence) const {
     const std::int64_t planned = setup.sequences[static_cast<std::size_t>(sequence)].kv_len;
-    return kv_lens != nullptr ? kv_lens[sequence] : std::min(planned, key.shape[2]);  // a plan serves fewer keys too
+    return kv_lens != nullptr ? kv_lens[sequence]
+                              : std::min(planned, key.shape[2]);  // a plan serves fewer keys too
   }
 
   bool cancelled() const { return cancel != nullptr && cancel->load(std::memory_order_relaxed); }
 };
 
-/// A part of the keys, in chunks from the sequence's first: [begin, end), begin a multiple of a power of two that
-/// is not smaller than the part, so that its states form a subtree.
+/// A part of the keys, in chunks from the sequence's first: [begin, end), begin a multiple of a
+/// power of two that is not smaller than the part, so that its states form a subtree.
 struct ChunkRange {
   std::int64_t begin, end;
 };
@@ -94,23 +95,24 @@ struct Workspace {
   static std::int64_t floats(const Setup& setup);
   Workspace(const Setup& setup, float* memory);
 
-  float* query;    ///< words of the block's rows: (kBlockRows, words of head_dim)
-  float* key;      ///< panels of a chunk: [panel][words of head_dim][panel width]
-  float* value;    ///< panels of a chunk: [panel][words of a chunk][panel width]
-  float* scores;   ///< (strip rows, kChunkKeys)
-  float* weights;  ///< the same, for probes: weights that the arithmetic has packed, as floats again
+  float* query;   ///< words of the block's rows: (kBlockRows, words of head_dim)
+  float* key;     ///< panels of a chunk: [panel][words of head_dim][panel width]
+  float* value;   ///< panels of a chunk: [panel][words of a chunk][panel width]
+  float* scores;  ///< (strip rows, kChunkKeys)
+  float*
+      weights;  ///< the same, for probes: weights that the arithmetic has packed, as floats again
   std::array<MergeTree, kBlockStrips> trees;
   ChunkTiles tiles;
-  bool one_strip;                              ///< of the block at hand: nothing packed is used twice
-  bool values_in_place;                        ///< the product may read them where they lie
-  std::int64_t value_depth;                    ///< words from panel to panel of packed values
-  std::uint32_t keys_packed, values_packed;    ///< bit per tile of the chunk at hand
-  std::uint32_t values_seen, values_finite;    ///< bit per tile: looked at, and found finite
+  bool one_strip;                            ///< of the block at hand: nothing packed is used twice
+  bool values_in_place;                      ///< the product may read them where they lie
+  std::int64_t value_depth;                  ///< words from panel to panel of packed values
+  std::uint32_t keys_packed, values_packed;  ///< bit per tile of the chunk at hand
+  std::uint32_t values_seen, values_finite;  ///< bit per tile: looked at, and found finite
   std::int64_t num_floats;
 };
 
-/// Computes the block's rows over a part of their keys and leaves the states in w.trees. Never throws, never
-/// allocates.
+/// Computes the block's rows over a part of their keys and leaves the states in w.trees. Never
+/// throws, never allocates.
 void attend(const Setup& setup, const Call& call, const RowBlock& block, const ChunkRange& range,
             Workspace& w) noexcept;
 
@@ -124,7 +126,7 @@ inline std::int64_t num_strips(const Setup& setup, const RowBlock& block) {
   return (block.end - block.begin + setup.strip_rows - 1) / setup.strip_rows;
 }
 void load_queries(const Setup& setup, const Call& call, const Rows& block, float* words) noexcept;
-void report_tile(const Setup& setup, const Call& call, const Rows& strip, const kernels::State& state,
-                 Workspace& w) noexcept;
+void report_tile(const Setup& setup, const Call& call, const Rows& strip,
+                 const kernels::State& state, Workspace& w) noexcept;
 
 }  // namespace regard::exec

@@ -1,4 +1,5 @@
-// src/exec/finish.cc - from a state to a result: sinks, division, log-sum-exp; and states put together by hand.
+// src/exec/finish.cc - from a state to a result: sinks, division, log-sum-exp; and states put
+// together by hand.
 #include "exec/finish.h"
 
 #include <algorithm>
@@ -13,7 +14,8 @@ namespace regard::exec {
 void add_sink(const kernels::KernelTable& k, float sink, RowState& row) noexcept {
   const bool saw_nothing = row.sum == 0.0f;  // not by max: it is -inf for a row of NaN as well
   const float top = saw_nothing ? sink : std::max(row.max, sink);
-  float factors[2] = {saw_nothing ? -std::numeric_limits<float>::infinity() : row.max - top, sink - top};
+  float factors[2] = {saw_nothing ? -std::numeric_limits<float>::infinity() : row.max - top,
+                      sink - top};
   k.exp(factors, factors, 2);
   for (std::int64_t e = 0; e < row.columns && !saw_nothing; ++e) row.out[e] *= factors[0];
   row.sum = row.sum * factors[0] + factors[1];
@@ -22,7 +24,8 @@ void add_sink(const kernels::KernelTable& k, float sink, RowState& row) noexcept
 
 void write_row(const kernels::KernelTable& k, const RowState& row, void* to, DType dtype,
                std::int64_t to_stride) noexcept {
-  k.finish[kernels::index(dtype)](row.out, row.sum == 0.0f ? 1.0f : row.sum, row.columns, to, to_stride);
+  k.finish[kernels::index(dtype)](row.out, row.sum == 0.0f ? 1.0f : row.sum, row.columns, to,
+                                  to_stride);
 }
 
 /// Once per row, so the correctly rounded logarithm is affordable.
@@ -32,7 +35,8 @@ float log_sum_exp(const RowState& row) noexcept {
 }
 
 /// Row by row through padded copies: the kernel works on whole vectors.
-void merge_states(const kernels::KernelTable& k, const AttentionState& left, AttentionState& right) {
+void merge_states(const kernels::KernelTable& k, const AttentionState& left,
+                  AttentionState& right) {
   const FloatEnvironment environment;
   constexpr std::size_t kPadded = 16;  // room that the kernel asks for
   const auto columns = static_cast<std::size_t>(left.value_dim), stride = (columns + 31) / 32 * 32;
@@ -52,8 +56,9 @@ void merge_states(const kernels::KernelTable& k, const AttentionState& left, Att
   }
 }
 
-void finish_state(const kernels::KernelTable& k, const AttentionState& state, const OutputView<4>& out,
-                  const std::optional<TensorView<float, 3>>& lse, std::span<const float> sinks) {
+void finish_state(const kernels::KernelTable& k, const AttentionState& state,
+                  const OutputView<4>& out, const std::optional<TensorView<float, 3>>& lse,
+                  std::span<const float> sinks) {
   const FloatEnvironment environment;
   std::vector<float> values(static_cast<std::size_t>(state.value_dim));
   std::size_t at = 0;
@@ -64,7 +69,9 @@ void finish_state(const kernels::KernelTable& k, const AttentionState& state, co
         RowState row{state.max[at], state.sum[at], values.data(), state.value_dim};
         if (!sinks.empty()) add_sink(k, sinks[static_cast<std::size_t>(h)], row);
         const std::int64_t offset = b * out.strides[0] + h * out.strides[1] + i * out.strides[2];
-        write_row(k, row, static_cast<std::byte*>(out.data) + offset * static_cast<std::int64_t>(size_of(out.dtype)),
+        write_row(k, row,
+                  static_cast<std::byte*>(out.data) +
+                      offset * static_cast<std::int64_t>(size_of(out.dtype)),
                   out.dtype, out.strides[3]);
         if (lse) (*lse)(b, h, i) = log_sum_exp(row);
       }

@@ -1,4 +1,5 @@
-// src/exec/finish.h - from a state to a result: sinks, division, log-sum-exp; and states put together by hand.
+// src/exec/finish.h - from a state to a result: sinks, division, log-sum-exp; and states put
+// together by hand.
 #pragma once
 
 #include <optional>
@@ -17,11 +18,13 @@ struct RowState {
   std::int64_t columns;
 };
 
-/// The row's head has a sink: one more key, with a score and no value. out of a row that saw no key stays 0.
+/// The row's head has a sink: one more key, with a score and no value. out of a row that saw no key
+/// stays 0.
 void add_sink(const kernels::KernelTable& k, float sink, RowState& row) noexcept;
 
 /// out / sum into `to` (elements of `dtype`, to_stride apart).
-void write_row(const kernels::KernelTable& k, const RowState& row, void* to, DType dtype, std::int64_t to_stride) noexcept;
+void write_row(const kernels::KernelTable& k, const RowState& row, void* to, DType dtype,
+               std::int64_t to_stride) noexcept;
 
 /// Natural logarithm; -inf for a row that saw no key and has no sink.
 float log_sum_exp(const RowState& row) noexcept;
@@ -29,7 +32,8 @@ float log_sum_exp(const RowState& row) noexcept;
 /// right <- left merged with right; the same shape.
 void merge_states(const kernels::KernelTable& k, const AttentionState& left, AttentionState& right);
 
-void finish_state(const kernels::KernelTable& k, const AttentionState& state, const OutputView<4>& out,
-                  const std::optional<TensorView<float, 3>>& lse, std::span<const float> sinks);
+void finish_state(const kernels::KernelTable& k, const AttentionState& state,
+                  const OutputView<4>& out, const std::optional<TensorView<float, 3>>& lse,
+                  std::span<const float> sinks);
 
 }  // namespace regard::exec

@@ -18,7 +18,8 @@ class FloatEnvironment {
   FloatEnvironment& operator=(const FloatEnvironment&) = delete;
 
 #if defined(__x86_64__)
-  // MXCSR alone: no kernel uses the x87 unit, whose environment takes a hundred times longer to save.
+  // MXCSR alone: no kernel uses the x87 unit, whose environment takes a hundred times longer to
+  // save.
   FloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(kDefault); }
   ~FloatEnvironment() { _mm_setcsr(saved_); }
 

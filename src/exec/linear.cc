@@ -59,17 +59,17 @@ void PackedLinear::run_part(const Part& part, TensorView<const float, 2> x, Tens
       for (std::int64_t i = 0; i < depth; ++i) memory[r * depth + i] = x(part.row + r, k + i);
     }
     kernels_->f32->product({.a = adjacent ? &x(part.row, k) : memory,
-                       .a_stride = adjacent ? x.strides[0] : depth,
-                       .rows = rows,
-                       .b = packed_.data() + (part.panel * in_ + k) * panel,
-                       .b_panel = in_ * panel,
-                       .panels = panels,
-                       .depth = depth,
-                       .c = c,
-                       .c_stride = kPartPanels * panel,
-                       .scale = 1.0f,
-                       .accumulate = false,
-                       .add = k > 0});
+                            .a_stride = adjacent ? x.strides[0] : depth,
+                            .rows = rows,
+                            .b = packed_.data() + (part.panel * in_ + k) * panel,
+                            .b_panel = in_ * panel,
+                            .panels = panels,
+                            .depth = depth,
+                            .c = c,
+                            .c_stride = kPartPanels * panel,
+                            .scale = 1.0f,
+                            .accumulate = false,
+                            .add = k > 0});
   }
   const std::int64_t first = part.panel * panel, columns = std::min(panels * panel, out_ - first);
   for (std::int64_t r = 0; r < rows; ++r) {

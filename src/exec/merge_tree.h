@@ -13,7 +13,8 @@ namespace regard::exec {
 /// A binary counter of states. The state of chunk c enters at level 0 and moves up while bit
 /// `level` of c is set, merging with the state that waits there; whatever was skipped, empty or
 /// computed elsewhere, two chunks always meet at the same node. So the bits do not depend on how
-/// many rows, chunks or calls the work was cut into. Memory: floats(...) floats, lent by the caller.
+/// many rows, chunks or calls the work was cut into. Memory: floats(...) floats, lent by the
+/// caller.
 class MergeTree {
  public:
   /// What a state's arrays need for `rows` rows of `stride` floats.
@@ -66,7 +67,8 @@ class MergeTree {
     return n + 1;
   }
   kernels::State state(std::int64_t level) const {
-    return state_at(memory_ + place_[static_cast<std::size_t>(level)] * state_floats(rows_, stride_), rows_);
+    return state_at(
+        memory_ + place_[static_cast<std::size_t>(level)] * state_floats(rows_, stride_), rows_);
   }
 
   /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An
@@ -90,7 +92,7 @@ class MergeTree {
   std::int64_t rows_ = 0, stride_ = 0;
   std::int64_t fresh_ = 0;  // the level above all: the state that is being computed
   std::int64_t next_chunk_ = 0;
-  std::uint64_t occupied_ = 0;              // bit per level
+  std::uint64_t occupied_ = 0;               // bit per level
   std::array<std::uint8_t, 48> place_ = {};  // which of the states in memory serves a level
 };
 

@@ -15,8 +15,10 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// The address of element (batch, head, query, 0).
 template <class View>
-auto* row_at(const View& view, const Sequence& sequence, std::int64_t head, std::int64_t query) noexcept {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, const std::byte, std::byte>;
+auto* row_at(const View& view, const Sequence& sequence, std::int64_t head,
+             std::int64_t query) noexcept {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(view.data)>>,
+                                  const std::byte, std::byte>;
   const std::int64_t offset = sequence.batch * view.strides[0] + head * view.strides[1] +
                               (sequence.q_begin + query) * view.strides[2];
   return static_cast<Byte*>(view.data) + offset * static_cast<std::int64_t>(size_of(view.dtype));
@@ -28,26 +30,31 @@ RowState row_state(const Setup& s, const State* state, std::int64_t r, float* ze
   return {state->max[r], state->sum[r], state->out + r * s.out_stride(), s.shape.value_dim};
 }
 
-void store_state(const Setup& s, AttentionState& to, const Rows& strip, const State* state) noexcept {
+void store_state(const Setup& s, AttentionState& to, const Rows& strip,
+                 const State* state) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
   for (std::int64_t r = 0; r < strip.count(); ++r) {
     const std::int64_t row = strip.begin + r;
-    const std::int64_t at = (sequence.batch * to.num_heads + strip.head(row)) * to.q_len + sequence.q_begin + strip.query(row);
+    const std::int64_t at = (sequence.batch * to.num_heads + strip.head(row)) * to.q_len +
+                            sequence.q_begin + strip.query(row);
     to.max[static_cast<std::size_t>(at)] = state == nullptr ? kMinusInfinity : state->max[r];
     to.sum[static_cast<std::size_t>(at)] = state == nullptr ? 0.0f : state->sum[r];
     for (std::int64_t e = 0; e < to.value_dim; ++e) {
-      to.out[static_cast<std::size_t>(at * to.value_dim + e)] = state == nullptr ? 0.0f : state->out[r * s.out_stride() + e];
+      to.out[static_cast<std::size_t>(at * to.value_dim + e)] =
+          state == nullptr ? 0.0f : state->out[r * s.out_stride() + e];
     }
   }
 }
 
-void store_rows(const Setup& s, const Call& call, const Rows& strip, const State* state, float* zeros) noexcept {
+void store_rows(const Setup& s, const Call& call, const Rows& strip, const State* state,
+                float* zeros) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
   for (std::int64_t r = 0; r < strip.count(); ++r) {
     const std::int64_t head = strip.head(strip.begin + r), query = strip.query(strip.begin + r);
     RowState row = row_state(s, state, r, zeros);
     if (!s.sinks.empty()) add_sink(*s.kernels, s.sinks[static_cast<std::size_t>(head)], row);
-    write_row(*s.kernels, row, row_at(call.out, sequence, head, query), call.out.dtype, call.out.strides[3]);
+    write_row(*s.kernels, row, row_at(call.out, sequence, head, query), call.out.dtype,
+              call.out.strides[3]);
     if (call.lse) (*call.lse)(sequence.batch, head, sequence.q_begin + query) = log_sum_exp(row);
   }
 }
@@ -58,7 +65,8 @@ void report_finished(const Setup& s, const Rows& strip, Probe& probe, const Stat
   for (std::int64_t r = 0; r < strip.count(); ++r) {
     RowState row = row_state(s, state, r, nullptr);
     row.columns = 0;  // the values are not at stake
-    if (!s.sinks.empty()) add_sink(*s.kernels, s.sinks[static_cast<std::size_t>(strip.head(strip.begin + r))], row);
+    if (!s.sinks.empty())
+      add_sink(*s.kernels, s.sinks[static_cast<std::size_t>(strip.head(strip.begin + r))], row);
     max[static_cast<std::size_t>(r)] = row.max;
     sum[static_cast<std::size_t>(r)] = row.sum;
   }
@@ -74,9 +82,9 @@ void report_finished(const Setup& s, const Rows& strip, Probe& probe, const Stat
 }  // namespace
 
 Rows rows_of(const Setup& s, const Call& call, const RowBlock& block) noexcept {
-  const std::int64_t q_offset = call.q_offsets != nullptr
-                                    ? call.q_offsets[block.sequence]
-                                    : s.sequences[static_cast<std::size_t>(block.sequence)].q_offset;
+  const std::int64_t q_offset =
+      call.q_offsets != nullptr ? call.q_offsets[block.sequence]
+                                : s.sequences[static_cast<std::size_t>(block.sequence)].q_offset;
   return {.sequence = block.sequence,
           .kv_head = block.kv_head,
           .heads_per_kv_head = s.heads_per_kv_head(),
@@ -92,25 +100,27 @@ Rows strip_of(const Setup& s, const Rows& block, std::int64_t i) noexcept {
   return strip;
 }
 
-/// Head by head: the rows of one head lie at a fixed distance from each other, in the tensor and in the block.
+/// Head by head: the rows of one head lie at a fixed distance from each other, in the tensor and in
+/// the block.
 void load_queries(const Setup& s, const Call& call, const Rows& block, float* words) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(block.sequence)];
   const std::int64_t group = block.heads_per_kv_head, depth = s.arithmetic->words(s.shape.head_dim);
   for (std::int64_t i = 0; i < std::min(group, block.count()); ++i) {
     const std::int64_t row = block.begin + i;
     const kernels::Matrix source{row_at(call.query, sequence, block.head(row), block.query(row)),
-                                 (block.count() - i + group - 1) / group, s.shape.head_dim, call.query.strides[2],
-                                 call.query.strides[3]};
+                                 (block.count() - i + group - 1) / group, s.shape.head_dim,
+                                 call.query.strides[2], call.query.strides[3]};
     s.arithmetic->load_rows[index(call.query.dtype)](source, words + i * depth, group * depth);
   }
 }
 
-void report_tile(const Setup& s, const Call& call, const Rows& strip, const State& state, Workspace& w) noexcept {
+void report_tile(const Setup& s, const Call& call, const Rows& strip, const State& state,
+                 Workspace& w) noexcept {
   const std::int64_t first = w.tiles.begin()->kv_begin, keys = w.tiles.visible_end - first;
   const float* weights = w.scores + (first - w.tiles.chunk_begin);
   if (s.arithmetic->word > 1) {
-    s.kernels->f32->load_rows[index(DType::kBf16)]({weights, strip.count(), keys, kChunkKeys * s.arithmetic->word, 1},
-                                                   w.weights, kChunkKeys);
+    s.kernels->f32->load_rows[index(DType::kBf16)](
+        {weights, strip.count(), keys, kChunkKeys * s.arithmetic->word, 1}, w.weights, kChunkKeys);
     weights = w.weights;
   }
   call.probe->tile({.batch = strip.sequence,

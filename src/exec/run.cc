@@ -11,8 +11,9 @@
 namespace regard::exec {
 namespace {
 
-/// How the keys are cut when there are fewer blocks of rows than threads want: every block into `num` parts of
-/// `chunks` chunks, a power of two, so that a part is a subtree of the merge tree and no bit changes.
+/// How the keys are cut when there are fewer blocks of rows than threads want: every block into
+/// `num` parts of `chunks` chunks, a power of two, so that a part is a subtree of the merge tree
+/// and no bit changes.
 struct Split {
   std::int64_t num = 1;
   std::int64_t chunks;
@@ -34,7 +35,11 @@ Split split_keys(const Setup& s, int num_threads) {
 class Run {
  public:
   Run(const Setup& setup, const Call& call, int num_threads, float* memory)
-      : s_(setup), call_(call), num_threads_(num_threads), split_(split_keys(setup, num_threads)), memory_(memory) {
+      : s_(setup),
+        call_(call),
+        num_threads_(num_threads),
+        split_(split_keys(setup, num_threads)),
+        memory_(memory) {
     if (split_.num == 1 || memory == nullptr) return;
     for (std::int64_t b = 0; b < num_blocks(); ++b) {
       std::construct_at(remaining(b), static_cast<int>(split_.num));
@@ -70,9 +75,12 @@ class Run {
     return std::min<std::int64_t>(num_threads_, std::max<std::int64_t>(num_tasks(), 1));
   }
 
-  // A block's shared memory: a counter, then for each part and strip a state and, before it, whether there is one.
+  // A block's shared memory: a counter, then for each part and strip a state and, before it,
+  // whether there is one.
   static constexpr std::int64_t kHeader = 16;
-  std::int64_t state_floats() const { return kHeader + MergeTree::state_floats(s_.strip_rows, s_.out_stride()); }
+  std::int64_t state_floats() const {
+    return kHeader + MergeTree::state_floats(s_.strip_rows, s_.out_stride());
+  }
   std::int64_t strips() const { return (s_.block_rows + s_.strip_rows - 1) / s_.strip_rows; }
   std::int64_t block_floats() const {
     return split_.num == 1 ? 0 : kHeader + split_.num * strips() * state_floats();
@@ -83,19 +91,23 @@ class Run {
   float* slot(std::int64_t block, std::int64_t part, std::int64_t strip) const {
     return memory_ + block * block_floats() + kHeader + (part * strips() + strip) * state_floats();
   }
-  void copy(const kernels::State& from, const kernels::State& to, std::int64_t rows) const noexcept {
+  void copy(const kernels::State& from, const kernels::State& to,
+            std::int64_t rows) const noexcept {
     std::copy_n(from.max, rows, to.max);
     std::copy_n(from.sum, rows, to.sum);
     std::copy_n(from.out, rows * s_.out_stride(), to.out);
   }
 
-  void put_aside(const RowBlock& block, std::int64_t b, std::int64_t part, Workspace& w) const noexcept {
+  void put_aside(const RowBlock& block, std::int64_t b, std::int64_t part,
+                 Workspace& w) const noexcept {
     for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
       float* to = slot(b, part, i);
-      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
+      const std::int64_t rows =
+          std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
       *to = tree.empty() ? 0.0f : 1.0f;
-      if (!tree.empty()) copy(tree.root(*s_.kernels, rows), MergeTree::state_at(to + kHeader, s_.strip_rows), rows);
+      if (!tree.empty())
+        copy(tree.root(*s_.kernels, rows), MergeTree::state_at(to + kHeader, s_.strip_rows), rows);
     }
   }
 
@@ -103,7 +115,8 @@ class Run {
   void put_together(const RowBlock& block, std::int64_t b, Workspace& w) const noexcept {
     for (std::int64_t i = 0; i < num_strips(s_, block); ++i) {
       MergeTree& tree = w.trees[static_cast<std::size_t>(i)];
-      const std::int64_t rows = std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
+      const std::int64_t rows =
+          std::min(s_.strip_rows, block.end - block.begin - i * s_.strip_rows);
       for (std::int64_t part = 0; part < split_.num; ++part) {
         float* from = slot(b, part, i);
         if (*from == 0.0f) continue;

@@ -6,7 +6,8 @@
 
 namespace regard::exec {
 
-/// Floats of workspace that run() needs with `num_threads` workers, for calls of at most setup.shape.kv_len keys.
+/// Floats of workspace that run() needs with `num_threads` workers, for calls of at most
+/// setup.shape.kv_len keys.
 std::int64_t workspace_floats(const Setup& setup, int num_threads);
 
 /// Computes the call. memory: workspace_floats(setup, executor.num_threads()) floats, 64-byte

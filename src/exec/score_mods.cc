@@ -88,7 +88,8 @@ void hide_masked(const ScoreTile& scores, ChunkTiles& tiles) noexcept {
                        keys = tile.kv_end - tile.kv_begin;
     const std::uint64_t all = ((std::uint64_t{1} << keys) - 1) << offset % 64;
     const bool was_full = tile.kind == TileKind::kFull;
-    if (tile.kv_begin < scores.kv_begin || tile.kv_end > scores.kv_begin + scores.num_keys) continue;
+    if (tile.kv_begin < scores.kv_begin || tile.kv_end > scores.kv_begin + scores.num_keys)
+      continue;
     for (std::int64_t r = 0; r < scores.num_rows; ++r) {
       std::uint64_t hidden = 0;
       const float* row = &scores(r, tile.kv_begin - scores.kv_begin);

@@ -27,7 +27,8 @@ class Carver {
 Workspace::Workspace(const Setup& s, float* memory) {
   Carver carver(memory);
   const std::int64_t rows = s.block_rows, stride = s.out_stride(), word = s.arithmetic->word;
-  const std::int64_t keys = std::min((s.shape.kv_len + kTileKeys - 1) / kTileKeys * kTileKeys, kChunkKeys);
+  const std::int64_t keys =
+      std::min((s.shape.kv_len + kTileKeys - 1) / kTileKeys * kTileKeys, kChunkKeys);
   query = carver.take(rows * s.arithmetic->words(s.shape.head_dim));
   key = carver.take(keys * s.arithmetic->words(s.shape.head_dim));
   value = carver.take(kChunkKeys / word * stride);
@@ -36,8 +37,8 @@ Workspace::Workspace(const Setup& s, float* memory) {
   for (std::int64_t i = 0; i * s.strip_rows < rows; ++i) {
     const std::int64_t strip_rows = std::min(s.strip_rows, rows - i * s.strip_rows);
     const std::int64_t chunks = std::max<std::int64_t>(s.max_chunks(), 1);
-    trees[static_cast<std::size_t>(i)] =
-        MergeTree(carver.take(MergeTree::floats(chunks, strip_rows, stride)), chunks, strip_rows, stride);
+    trees[static_cast<std::size_t>(i)] = MergeTree(
+        carver.take(MergeTree::floats(chunks, strip_rows, stride)), chunks, strip_rows, stride);
   }
   num_floats = carver.used();
 }

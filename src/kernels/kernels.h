@@ -9,8 +9,8 @@
 
 namespace regard::kernels {
 
-/// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c * column_stride of `data`,
-/// whose type is the DType of the kernel that reads it.
+/// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c *
+/// column_stride of `data`, whose type is the DType of the kernel that reads it.
 struct Matrix {
   const void* data;
   std::int64_t rows;
@@ -29,7 +29,11 @@ struct Stream {
 
   Stream() = default;
   Stream(const void* data, std::int64_t num_rows, std::int64_t bytes, std::int64_t stride)
-      : at(static_cast<const char*>(data)), row_end(at + bytes), rows(num_rows - 1), row_bytes(bytes), row_stride(stride) {
+      : at(static_cast<const char*>(data)),
+        row_end(at + bytes),
+        rows(num_rows - 1),
+        row_bytes(bytes),
+        row_stride(stride) {
     if (stride != bytes) return;
     row_end = at + bytes * num_rows;
     rows = 0;
@@ -51,9 +55,10 @@ struct Stream {
 /// Depth of a step of a product's register tile, about the same time for every number of rows.
 constexpr std::int64_t step_depth(std::int64_t rows) { return rows <= 2 ? 4 : rows <= 6 ? 8 : 32; }
 
-/// What a kernel asks for while it computes, evenly over its time: hardware drops requests that come in bursts.
-/// Two streams in turns, `pairs` lines of each with every step of a kernel: step_depth() in a product's register
-/// tile, a vector's worth of columns by a vector's of rows or two rows in packing.
+/// What a kernel asks for while it computes, evenly over its time: hardware drops requests that
+/// come in bursts. Two streams in turns, `pairs` lines of each with every step of a kernel:
+/// step_depth() in a product's register tile, a vector's worth of columns by a vector's of rows or
+/// two rows in packing.
 struct Prefetch {
   Stream first, second;
 
@@ -73,13 +78,14 @@ struct Meanwhile {
   }
 };
 
-/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md. A word of a and b is a float, or two bf16
-/// of adjacent k in the place of one (Arithmetic::word).
+/// c[r][j] (+)= sum_k a[r][k] * b[k][j], then times scale; see README.md. A word of a and b is a
+/// float, or two bf16 of adjacent k in the place of one (Arithmetic::word).
 struct Product {
   const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< (depth, panels * panel width) words, as packed; for product_in_place elements of storage
+  const float* b;  ///< (depth, panels * panel width) words, as packed; for product_in_place
+                   ///< elements of storage
   std::int64_t b_panel = 0;  ///< packed: words from panel to panel
   std::int64_t b_row = 0;    ///< in place: elements from row to row; columns are adjacent
   std::int64_t panels;
@@ -94,7 +100,8 @@ struct Product {
 
 /// Rows of scores that become weights in place, with each row's maximum and sum.
 struct Softmax {
-  float* scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 32 columns
+  float*
+      scores;  ///< (rows, columns), rows `stride` apart; room up to the next multiple of 32 columns
   std::int64_t stride;
   std::int64_t rows;
   std::int64_t columns;
@@ -112,20 +119,23 @@ struct State {
 
 inline constexpr std::size_t kDTypes = 3;
 
-/// The kernels whose work depends on what is multiplied: float32, or pairs of bf16. Arrays go by the DType of the
-/// source; null where the arithmetic cannot take it.
+/// The kernels whose work depends on what is multiplied: float32, or pairs of bf16. Arrays go by
+/// the DType of the source; null where the arithmetic cannot take it.
 struct Arithmetic {
   const char* name;   ///< "f32" or "bf16"
   std::int64_t word;  ///< elements along the depth in one word: 1 or 2
   std::array<void (*)(const Matrix& source, float* words, std::int64_t stride), kDTypes> load_rows;
-  std::array<void (*)(const Matrix& source, float* packed, Meanwhile meanwhile), kDTypes> pack_columns;
-  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile), kDTypes>
+  std::array<void (*)(const Matrix& source, float* packed, Meanwhile meanwhile), kDTypes>
+      pack_columns;
+  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed,
+                      Meanwhile meanwhile),
+             kDTypes>
       pack_rows;
   void (*product)(const Product& p);
   std::array<void (*)(const Product& p), kDTypes> product_in_place;  ///< b as rows of storage
   void (*softmax)(const Softmax& s);
-  double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of independent
-                                         ///< multiply-adds in registers
+  double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of
+                                         ///< independent multiply-adds in registers
 
   std::int64_t words(std::int64_t depth) const { return (depth + word - 1) / word; }
 };
@@ -140,12 +150,16 @@ struct KernelTable {
   void (*mask)(float* scores, std::int64_t columns, std::uint64_t bits);
   void (*merge)(const State& left, const State& right, std::int64_t rows, std::int64_t stride);
   std::array<bool (*)(const Matrix& source), kDTypes> is_finite;
-  std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride), kDTypes>
+  std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to,
+                      std::int64_t to_stride),
+             kDTypes>
       finish;
   void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
   void (*soft_cap)(float* scores, std::int64_t columns, float cap);
   void (*alibi)(float* scores, std::int64_t columns, float slope, std::int64_t distance);
-  std::array<void (*)(const void* bias, std::int64_t stride, std::int64_t columns, float* scores), kDTypes> add_bias;
+  std::array<void (*)(const void* bias, std::int64_t stride, std::int64_t columns, float* scores),
+             kDTypes>
+      add_bias;
   bool (*has_minus_infinity)(const float* scores, std::int64_t columns);
 
   const Arithmetic& arithmetic(bool pairs) const { return pairs ? *bf16 : *f32; }

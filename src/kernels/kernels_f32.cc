@@ -1,5 +1,6 @@
-// src/kernels/kernels_f32.cc - the kernels, compiled once per instruction set, and the list of their tables.
-// Four tables on x86 and the portable one: more would only be more to build and to test.
+// src/kernels/kernels_f32.cc - the kernels, compiled once per instruction set, and the list of
+// their tables. Four tables on x86 and the portable one: more would only be more to build and to
+// test.
 #define HWY_DISABLED_TARGETS (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_ALL_SVE)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/kernels_f32.cc"
@@ -23,10 +24,12 @@ const KernelTable& Table() {
       .name = "f32",
       .word = 1,
       .load_rows = {LoadRows<Elements<float>>, LoadRows<Elements<bf16>>, LoadRows<Elements<f16>>},
-      .pack_columns = {PackColumns<Elements<float>>, PackColumns<Elements<bf16>>, PackColumns<Elements<f16>>},
+      .pack_columns = {PackColumns<Elements<float>>, PackColumns<Elements<bf16>>,
+                       PackColumns<Elements<f16>>},
       .pack_rows = {PackRows<float>, PackRows<bf16>, PackRows<f16>},
       .product = RunProduct<MultiplyAdd, Packed>,
-      .product_in_place = {RunProduct<MultiplyAdd, InPlace<float>>, RunProduct<MultiplyAdd, InPlace<bf16>>,
+      .product_in_place = {RunProduct<MultiplyAdd, InPlace<float>>,
+                           RunProduct<MultiplyAdd, InPlace<bf16>>,
                            RunProduct<MultiplyAdd, InPlace<f16>>},
       .softmax = RunSoftmax<FloatWeights>,
       .peak = Peak<MultiplyAdd, 2>,

@@ -44,7 +44,8 @@ struct Pairs {
   }
   static HWY_INLINE Vector Adjacent(const regard::bf16* from, std::size_t elements) {
     const hn::Repartition<std::uint16_t, Floats> d;
-    return hn::BitCast(Floats(), hn::LoadN(d, reinterpret_cast<const std::uint16_t*>(from), elements));
+    return hn::BitCast(Floats(),
+                       hn::LoadN(d, reinterpret_cast<const std::uint16_t*>(from), elements));
   }
   static HWY_INLINE float Word(const regard::bf16* from, std::int64_t stride, std::int64_t left) {
     const std::uint32_t low = from->bits, high = left > 1 ? from[stride].bits : 0U;
@@ -56,7 +57,6 @@ struct Pairs {
 };
 
 #endif
-
 
 /// Rows as words, `stride` words apart.
 template <class View>
@@ -74,7 +74,8 @@ void LoadRows(const Matrix& source, float* words, std::int64_t stride) {
       }
     }
     for (; c < columns; c += View::kPerWord) {
-      words[c / View::kPerWord] = View::Word(from + c * source.column_stride, source.column_stride, columns - c);
+      words[c / View::kPerWord] =
+          View::Word(from + c * source.column_stride, source.column_stride, columns - c);
     }
   }
 }
@@ -120,9 +121,11 @@ HWY_INLINE void Transpose(Vector v[kLanes]) {
 #endif
 }
 
-/// kLanes rows (the first `rows` of them, the others 0) x all columns, transposed: packed[word][lane].
+/// kLanes rows (the first `rows` of them, the others 0) x all columns, transposed:
+/// packed[word][lane].
 template <class View>
-HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t rows, float* packed, Meanwhile meanwhile) {
+HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t rows,
+                          float* packed, Meanwhile meanwhile) {
   using T = typename View::Type;
   constexpr std::int64_t kPerVector = kLanes * View::kPerWord;
   const Floats d;
@@ -136,7 +139,6 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
       REGARD_UNROLL
       for (int i = 0; i < kLanes; ++i) {
         v[i] = View::Adjacent(from + i * source.row_stride + c);
-
       }
     } else {
       for (int i = 0; i < kLanes; ++i) {
@@ -146,7 +148,8 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
       }
     }
     Transpose(v);
-    const std::int64_t words = HWY_MIN((left + View::kPerWord - 1) / View::kPerWord, std::int64_t{kLanes});
+    const std::int64_t words =
+        HWY_MIN((left + View::kPerWord - 1) / View::kPerWord, std::int64_t{kLanes});
     for (std::int64_t w = 0; w < words; ++w) {
       hn::StoreU(v[w], d, packed + (c / View::kPerWord + w) * kPanel);
     }
@@ -154,7 +157,8 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
 }
 #endif
 
-/// Rows of the source become columns: packed[p][w][j] = word w of source row p * kPanel + j; absent rows are 0.
+/// Rows of the source become columns: packed[p][w][j] = word w of source row p * kPanel + j; absent
+/// rows are 0.
 template <class View>
 void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile meanwhile) {
   using T = typename View::Type;
@@ -164,7 +168,8 @@ void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile
     if (source.column_stride == 1) {
       for (std::int64_t lane = 0; lane < kPanel; lane += kLanes) {
         const std::int64_t rows = HWY_MIN(source.rows - first - lane, std::int64_t{kLanes});
-        PackLanes<View>(source, first + lane, HWY_MAX(rows, std::int64_t{0}), packed + lane, meanwhile);
+        PackLanes<View>(source, first + lane, HWY_MAX(rows, std::int64_t{0}), packed + lane,
+                        meanwhile);
       }
       continue;
     }
@@ -174,8 +179,9 @@ void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile
         const std::int64_t c = w * View::kPerWord;
         const T* from = static_cast<const T*>(source.data) + (first + j) * source.row_stride +
                         c * source.column_stride;
-        packed[w * kPanel + j] =
-            first + j < source.rows ? View::Word(from, source.column_stride, source.columns - c) : 0.0f;
+        packed[w * kPanel + j] = first + j < source.rows
+                                     ? View::Word(from, source.column_stride, source.columns - c)
+                                     : 0.0f;
       }
     }
   }
@@ -195,7 +201,6 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed, Me
     std::int64_t c = 0;
     if (r % 2 == 0) meanwhile.step();
     for (; c < full; c += kLanes) {
-
       hn::StoreU(Load(from + c), d, packed + c / kPanel * panel_stride + c % kPanel);
     }
     for (; c < padded; ++c) {
@@ -206,9 +211,10 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed, Me
 }
 
 #if HWY_NATIVE_DOT_BF16
-/// Two rows at a time: packed[p][r][j] = (source[2 r][p * kPanel + j], source[2 r + 1][...]), what is absent 0, panels
-/// packed_depth words apart.
-inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile) {
+/// Two rows at a time: packed[p][r][j] = (source[2 r][p * kPanel + j], source[2 r + 1][...]), what
+/// is absent 0, panels packed_depth words apart.
+inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float* packed,
+                         Meanwhile meanwhile) {
   const hn::Repartition<std::uint16_t, Floats> d;
   const Floats words;
   const auto* data = static_cast<const std::uint16_t*>(source.data);

@@ -28,20 +28,24 @@ struct PairMultiplyAdd {
     const Floats d;
     const hn::Repartition<hwy::bfloat16_t, Floats> pairs;
     Vector unused = hn::Zero(d);
-    return hn::ReorderWidenMulAccumulate(d, hn::BitCast(pairs, x), hn::BitCast(pairs, y), sum, unused);
+    return hn::ReorderWidenMulAccumulate(d, hn::BitCast(pairs, x), hn::BitCast(pairs, y), sum,
+                                         unused);
   }
 };
 #endif
 
-/// Where the vectors of row k of b come from. As packed: words, rows a constant apart (the row pointers of a leave the
-/// compiler few registers).
+/// Where the vectors of row k of b come from. As packed: words, rows a constant apart (the row
+/// pointers of a leave the compiler few registers).
 struct Packed {
-  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) { return p.b + panel * p.b_panel; }
+  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
+    return p.b + panel * p.b_panel;
+  }
   template <int kVectors>
   static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      row[v] = hn::LoadU(Floats(), b + v / kTileVectors * p.b_panel + k * kPanel + v % kTileVectors * kLanes);
+      row[v] = hn::LoadU(Floats(),
+                         b + v / kTileVectors * p.b_panel + k * kPanel + v % kTileVectors * kLanes);
     }
   }
 };
@@ -121,8 +125,8 @@ void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY
   }
 }
 
-/// Panels that kRows rows take at once: few rows need more of them, or the chains would wait for their own
-/// latency.
+/// Panels that kRows rows take at once: few rows need more of them, or the chains would wait for
+/// their own latency.
 constexpr int PanelsAtOnce(int rows) {
   if (kTileRows < 12) return rows == 1 ? 2 : 1;
   return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
@@ -151,13 +155,15 @@ void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) 
   }
 }
 
-/// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24 multiply-adds. The
-/// last rows are shared evenly between two tiles.
+/// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24
+/// multiply-adds. The last rows are shared evenly between two tiles.
 template <class Arith, class Layout>
 void RunProduct(const Product& p) {
   for (std::int64_t r = 0; r < p.rows;) {
     const std::int64_t left = p.rows - r;
-    const std::int64_t rows = left <= kTileRows ? left : left < 2 * kTileRows ? (left + 1) / 2 : kTileRows;
+    const std::int64_t rows = left <= kTileRows      ? left
+                              : left < 2 * kTileRows ? (left + 1) / 2
+                                                     : kTileRows;
     const float* a = p.a + r * p.a_stride;
     float* c = p.c + r * p.c_stride;
     ProductUpTo<Arith, Layout, kTileRows>(p, rows, a, c);

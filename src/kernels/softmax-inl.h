@@ -61,7 +61,8 @@ struct FloatWeights {
 };
 
 #if HWY_NATIVE_DOT_BF16
-/// Rounded to bf16 and packed by pairs of columns into the first half of the row, behind what is still to be read.
+/// Rounded to bf16 and packed by pairs of columns into the first half of the row, behind what is
+/// still to be read.
 struct PairWeights {
   static constexpr std::int64_t kColumns = 2 * kSumLanes;
   static HWY_INLINE void Store(const Vector* weights, float* row, std::int64_t j) {
@@ -73,7 +74,8 @@ struct PairWeights {
 };
 #endif
 
-/// One row: max over all columns, then w_j = exp(s_j - max), and their sum. columns: a multiple of Weights::kColumns.
+/// One row: max over all columns, then w_j = exp(s_j - max), and their sum. columns: a multiple of
+/// Weights::kColumns.
 template <class Weights>
 HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, float* row_sum) {
   constexpr int kVectors = static_cast<int>(Weights::kColumns) / kLanes;
@@ -82,7 +84,8 @@ HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, 
   for (int v = 0; v < kVectors; ++v) peaks[v] = hn::Set(d, kMinusInfinity);
   for (std::int64_t j = 0; j < columns; j += Weights::kColumns) {
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) peaks[v] = hn::Max(peaks[v], hn::LoadU(d, scores + j + v * kLanes));
+    for (int v = 0; v < kVectors; ++v)
+      peaks[v] = hn::Max(peaks[v], hn::LoadU(d, scores + j + v * kLanes));
   }
   Vector peak = peaks[0];
   for (int v = 1; v < kVectors; ++v) peak = hn::Max(peak, peaks[v]);
@@ -108,7 +111,8 @@ HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, 
 
 template <class Weights>
 void RunSoftmax(const Softmax& s) {
-  const std::int64_t padded = (s.columns + Weights::kColumns - 1) / Weights::kColumns * Weights::kColumns;
+  const std::int64_t padded =
+      (s.columns + Weights::kColumns - 1) / Weights::kColumns * Weights::kColumns;
   for (std::int64_t r = 0; r < s.rows; ++r) {
     float* row = s.scores + r * s.stride;
     for (std::int64_t j = s.columns; j < padded; ++j) row[j] = kMinusInfinity;
@@ -163,15 +167,16 @@ HWY_INLINE void Put(Vector x, regard::bf16* to) {
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7FFF))));
   const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(d32, 0x40));
   const auto is_nan = hn::RebindMask(d32, hn::IsNaN(x));
-  hn::StoreU(hn::TruncateTo(d16, hn::IfThenElse(is_nan, quiet, rounded)), d16, reinterpret_cast<std::uint16_t*>(to));
+  hn::StoreU(hn::TruncateTo(d16, hn::IfThenElse(is_nan, quiet, rounded)), d16,
+             reinterpret_cast<std::uint16_t*>(to));
 }
 HWY_INLINE void Put(Vector x, regard::f16* to) {
   const hn::Rebind<hwy::float16_t, Floats> d;
   hn::StoreU(hn::DemoteTo(d, x), d, reinterpret_cast<hwy::float16_t*>(to));
 }
 
-/// to[i] = out[i] / sum, rounded to T. Adding 0 turns -0 into 0: whether a key of weight 0 was multiplied or skipped
-/// must not show.
+/// to[i] = out[i] / sum, rounded to T. Adding 0 turns -0 into 0: whether a key of weight 0 was
+/// multiplied or skipped must not show.
 template <class T>
 void Finish(const float* out, float sum, std::int64_t columns, void* to, std::int64_t to_stride) {
   const Floats d;

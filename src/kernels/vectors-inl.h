@@ -1,4 +1,5 @@
-// src/kernels/vectors-inl.h - what every kernel counts in: lanes, panels, and storage types as vectors of float.
+// src/kernels/vectors-inl.h - what every kernel counts in: lanes, panels, and storage types as
+// vectors of float.
 #if defined(REGARD_KERNELS_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef REGARD_KERNELS_VECTORS_INL_H_
 #undef REGARD_KERNELS_VECTORS_INL_H_
@@ -42,7 +43,9 @@ static_assert(32 % kPanel == 0);
 
 /// Up to kLanes elements of storage as floats; those beyond `count` are 0 and not read.
 HWY_INLINE Vector Load(const float* from) { return hn::LoadU(Floats(), from); }
-HWY_INLINE Vector Load(const float* from, std::size_t count) { return hn::LoadN(Floats(), from, count); }
+HWY_INLINE Vector Load(const float* from, std::size_t count) {
+  return hn::LoadN(Floats(), from, count);
+}
 HWY_INLINE Vector Load(const regard::bf16* from) {
   const hn::Rebind<hwy::bfloat16_t, Floats> d;
   return hn::PromoteTo(Floats(), hn::LoadU(d, reinterpret_cast<const hwy::bfloat16_t*>(from)));

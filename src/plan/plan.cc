@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "exec/run.h"
 #include "plan/isa.h"
@@ -16,12 +15,18 @@ constexpr std::size_t kAlignment = 64;
 
 std::vector<exec::Sequence> sequences_of(const AttentionShape& shape, const AttentionOptions& o) {
   const bool packed = !o.cu_seqlens_q.empty();
-  const std::size_t num = packed ? o.cu_seqlens_q.size() - 1 : static_cast<std::size_t>(shape.batch);
+  const std::size_t num =
+      packed ? o.cu_seqlens_q.size() - 1 : static_cast<std::size_t>(shape.batch);
   std::vector<exec::Sequence> sequences(num);
   for (std::size_t i = 0; i < num; ++i) {
     exec::Sequence& s = sequences[i];
-    s = {.batch = static_cast<std::int64_t>(i), .q_begin = 0, .q_len = shape.q_len, .kv_begin = 0,
-         .kv_len = shape.kv_len, .kv_capacity = 0, .q_offset = o.q_offset.value_or(0)};
+    s = {.batch = static_cast<std::int64_t>(i),
+         .q_begin = 0,
+         .q_len = shape.q_len,
+         .kv_begin = 0,
+         .kv_len = shape.kv_len,
+         .kv_capacity = 0,
+         .q_offset = o.q_offset.value_or(0)};
     if (packed) {
       s.batch = 0;
       s.q_begin = o.cu_seqlens_q[i];
@@ -36,7 +41,8 @@ std::vector<exec::Sequence> sequences_of(const AttentionShape& shape, const Atte
   return sequences;
 }
 
-/// Rows of a block: as many as share packed keys well, or fewer where threads would be left without work.
+/// Rows of a block: as many as share packed keys well, or fewer where threads would be left without
+/// work.
 std::int64_t rows_per_block(const exec::Setup& s, int num_threads) {
   constexpr std::int64_t kTasksPerThread = 4, kLeastRows = 4 * exec::kStripRows;
   std::int64_t rows = 0;
@@ -46,7 +52,8 @@ std::int64_t rows_per_block(const exec::Setup& s, int num_threads) {
   return std::clamp(strips * exec::kStripRows, kLeastRows, exec::kBlockRows);
 }
 
-/// Sequences with most keys first, and of each the last rows first: under a causal mask they see most.
+/// Sequences with most keys first, and of each the last rows first: under a causal mask they see
+/// most.
 std::vector<exec::RowBlock> blocks_of(const exec::Setup& s, int num_threads) {
   const std::int64_t most = rows_per_block(s, num_threads), group = s.heads_per_kv_head();
   std::vector<exec::RowBlock> blocks;
@@ -54,7 +61,8 @@ std::vector<exec::RowBlock> blocks_of(const exec::Setup& s, int num_threads) {
     const std::int64_t rows = s.sequences[i].q_len * group;
     for (std::int64_t n = (rows + most - 1) / most; n-- > 0;) {
       for (std::int64_t head = 0; head < s.shape.num_kv_heads; ++head) {
-        blocks.push_back({static_cast<std::int64_t>(i), head, n * most, std::min((n + 1) * most, rows)});
+        blocks.push_back(
+            {static_cast<std::int64_t>(i), head, n * most, std::min((n + 1) * most, rows)});
       }
     }
   }
@@ -64,7 +72,8 @@ std::vector<exec::RowBlock> blocks_of(const exec::Setup& s, int num_threads) {
   return blocks;
 }
 
-exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& options, int num_threads) {
+exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& options,
+                     int num_threads) {
   const kernels::KernelTable& table = plan::active_table();
   const bool pairs = table.bf16 != nullptr && shape.query_dtype == DType::kBf16 &&
                      shape.key_dtype == DType::kBf16 && shape.value_dtype == DType::kBf16;
@@ -101,7 +110,8 @@ Plan::Impl::Impl(const AttentionShape& shape, const AttentionOptions& options)
 }
 
 Plan::Impl::~Impl() {
-  if (void* own = workspace_.load()) memory_.deallocate(own, static_cast<std::size_t>(workspace_bytes), kAlignment);
+  if (void* own = workspace_.load())
+    memory_.deallocate(own, static_cast<std::size_t>(workspace_bytes), kAlignment);
 }
 
 void Plan::Impl::run(const exec::Call& call, std::span<std::byte> workspace) const {
@@ -111,16 +121,20 @@ void Plan::Impl::run(const exec::Call& call, std::span<std::byte> workspace) con
 }
 
 void Plan::Impl::compute(const exec::Call& call, std::span<std::byte> workspace) const {
-  if (!workspace.empty()) return exec::run(setup, call, executor, reinterpret_cast<float*>(workspace.data()));
+  if (!workspace.empty())
+    return exec::run(setup, call, executor, reinterpret_cast<float*>(workspace.data()));
   const auto bytes = static_cast<std::size_t>(workspace_bytes);
-  /// Takes the plan's workspace, or makes one when this is the first run or another has it; puts it back.
+  /// Takes the plan's workspace, or makes one when this is the first run or another has it; puts it
+  /// back.
   struct Lease {
-    Lease(const Impl& impl, std::size_t size) : plan(impl), bytes(size), memory(plan.workspace_.exchange(nullptr)) {
+    Lease(const Impl& impl, std::size_t size)
+        : plan(impl), bytes(size), memory(plan.workspace_.exchange(nullptr)) {
       if (memory == nullptr) memory = plan.memory_.allocate(bytes, kAlignment);
     }
     ~Lease() {
       void* none = nullptr;
-      if (!plan.workspace_.compare_exchange_strong(none, memory)) plan.memory_.deallocate(memory, bytes, kAlignment);
+      if (!plan.workspace_.compare_exchange_strong(none, memory))
+        plan.memory_.deallocate(memory, bytes, kAlignment);
     }
     const Impl& plan;
     std::size_t bytes;
@@ -134,7 +148,8 @@ TileCounts Plan::Impl::count_tiles() const {
   exec::ChunkTiles found;
   for (const exec::RowBlock& block : setup.blocks) {
     const exec::Rows rows = exec::rows_of(setup, {}, block);
-    const std::int64_t kv_end = setup.kv_offset + setup.sequences[static_cast<std::size_t>(block.sequence)].kv_len;
+    const std::int64_t kv_end =
+        setup.kv_offset + setup.sequences[static_cast<std::size_t>(block.sequence)].kv_len;
     for (std::int64_t i = 0; i < exec::num_strips(setup, block); ++i) {
       const exec::Rows strip = exec::strip_of(setup, rows, i);
       for (std::int64_t begin = setup.kv_offset; begin < kv_end; begin += exec::kChunkKeys) {
@@ -148,27 +163,6 @@ TileCounts Plan::Impl::count_tiles() const {
     }
   }
   return counts;
-}
-
-std::string Plan::Impl::explain() const {
-  const AttentionShape& s = setup.shape;
-  const TileCounts tiles = count_tiles();
-  const std::int64_t all = tiles.full + tiles.partial + tiles.empty;
-  std::ostringstream text;
-  text << "attention: batch " << s.batch << ", " << s.num_heads << " heads over " << s.num_kv_heads
-       << ", " << s.q_len << " queries x " << s.kv_len << " keys, head_dim " << s.head_dim
-       << ", value_dim " << s.value_dim << ", float32\n"
-       << "kernels:   " << setup.kernels->isa << ", strips of " << setup.strip_rows
-       << " rows, tiles of " << exec::kTileKeys << " keys, chunks of " << exec::kChunkKeys << "\n"
-       << "tiles:     " << tiles.full << " full, " << tiles.partial << " partial, " << tiles.empty
-       << " skipped of " << all << "\n"
-       << "cost:      at most "
-       << 2.0 *
-              static_cast<double>((tiles.full + tiles.partial) * setup.strip_rows *
-                                  exec::kTileKeys * (s.head_dim + s.value_dim)) /
-              1e9
-       << " GFLOP\n";
-  return text.str();
 }
 
 }  // namespace regard

@@ -18,12 +18,14 @@ void add_tile(exec::ChunkTiles& out, std::int64_t begin, std::int64_t end, TileK
   out.tile[static_cast<std::size_t>(out.size++)] = {begin, end, kind};
 }
 
-/// The tiles of a word of keys, their kinds read off the bits; a mask may have said kPartial for want of knowing better.
+/// The tiles of a word of keys, their kinds read off the bits; a mask may have said kPartial for
+/// want of knowing better.
 void add_tiles(exec::ChunkTiles& out, std::int64_t begin, std::int64_t end, Seen seen) noexcept {
   for (std::int64_t at = begin; at < end; at += exec::kTileKeys) {
     const std::int64_t tile_end = std::min(at + exec::kTileKeys, end);
     const std::uint64_t all = low_bits(tile_end - at);
-    const std::uint64_t any = seen.any >> (at - begin) & all, every = seen.every >> (at - begin) & all;
+    const std::uint64_t any = seen.any >> (at - begin) & all,
+                        every = seen.every >> (at - begin) & all;
     if (any == 0) continue;
     add_tile(out, at, tile_end, every == all ? TileKind::kFull : TileKind::kPartial);
     if (out.size == 1) out.visible_begin = at + std::countr_zero(any);
@@ -39,17 +41,21 @@ TileMap::TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t n
     masks_.push_back(mask.at(i / num_heads, i % num_heads));
 }
 
-TileKind TileMap::classify(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end) const noexcept {
-  const TileRange range{strip.q_position(strip.begin), strip.q_position(strip.end - 1) + 1, kv_begin, kv_end};
+TileKind TileMap::classify(const exec::Rows& strip, std::int64_t kv_begin,
+                           std::int64_t kv_end) const noexcept {
+  const TileRange range{strip.q_position(strip.begin), strip.q_position(strip.end - 1) + 1,
+                        kv_begin, kv_end};
   const std::int64_t heads = varies_ ? std::min(strip.heads_per_kv_head, strip.count()) : 1;
   const TileKind kind = mask(strip.sequence, strip.head(strip.begin)).classify(range);
   for (std::int64_t i = 1; i < heads; ++i) {
-    if (mask(strip.sequence, strip.head(strip.begin + i)).classify(range) != kind) return TileKind::kPartial;
+    if (mask(strip.sequence, strip.head(strip.begin + i)).classify(range) != kind)
+      return TileKind::kPartial;
   }
   return kind;
 }
 
-void TileMap::fill_bits(const exec::Rows& strip, std::int64_t kv_begin, std::uint64_t* bits) const noexcept {
+void TileMap::fill_bits(const exec::Rows& strip, std::int64_t kv_begin,
+                        std::uint64_t* bits) const noexcept {
   for (std::int64_t row = strip.begin; row < strip.end; ++row) {
     std::uint64_t& word = bits[row - strip.begin];
     const bool same_query = row > strip.begin && strip.query(row) == strip.query(row - 1);

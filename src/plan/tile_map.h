@@ -14,7 +14,8 @@ class TileMap final : public exec::TileSource {
   /// A mask that varies between sequences or heads is asked once for each.
   TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t num_heads);
 
-  bool may_see(const exec::Rows& rows, std::int64_t kv_begin, std::int64_t kv_end) const noexcept override {
+  bool may_see(const exec::Rows& rows, std::int64_t kv_begin,
+               std::int64_t kv_end) const noexcept override {
     return classify(rows, kv_begin, kv_end) != TileKind::kEmpty;
   }
   void tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
@@ -24,8 +25,10 @@ class TileMap final : public exec::TileSource {
   const AnyMask& mask(std::int64_t sequence, std::int64_t head) const {
     return masks_[varies_ ? static_cast<std::size_t>(sequence * num_heads_ + head) : 0];
   }
-  TileKind classify(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end) const noexcept;
-  void fill_bits(const exec::Rows& strip, std::int64_t kv_begin, std::uint64_t* bits) const noexcept;
+  TileKind classify(const exec::Rows& strip, std::int64_t kv_begin,
+                    std::int64_t kv_end) const noexcept;
+  void fill_bits(const exec::Rows& strip, std::int64_t kv_begin,
+                 std::uint64_t* bits) const noexcept;
 
   bool varies_;
   std::int64_t num_heads_;

@@ -41,13 +41,12 @@ void expect_random_problems_within_bound(int trials, const Features& features) {
 TEST(Attention, RandomProblems) { expect_random_problems_within_bound(1000, {}); }
 
 TEST(Attention, RandomProblemsOfEveryFeature) {
-  expect_random_problems_within_bound(
-      1000, {.dtypes = true,
-             .mods = true,
-             .sinks = true,
-             .packed = true,
-             .per_sequence = true,
-             .varying_masks = true});
+  expect_random_problems_within_bound(1000, {.dtypes = true,
+                                             .mods = true,
+                                             .sinks = true,
+                                             .packed = true,
+                                             .per_sequence = true,
+                                             .varying_masks = true});
 }
 
 constexpr DType kDTypes[] = {DType::kF32, DType::kBf16, DType::kF16};

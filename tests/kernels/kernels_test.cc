@@ -207,11 +207,11 @@ TEST(Kernels, SoftmaxTakesTheMaximumFirstAndSumsInSixteenLanes) {
       k->exp(weights.data(), weights.data(), columns);
 
       k->f32->softmax({.scores = scores.data(),
-                  .stride = padded,
-                  .rows = rows,
-                  .columns = columns,
-                  .max = max.data(),
-                  .sum = sum.data()});
+                       .stride = padded,
+                       .rows = rows,
+                       .columns = columns,
+                       .max = max.data(),
+                       .sum = sum.data()});
       EXPECT_TRUE(same(max.data()[0], peak)) << k->isa;
       for (std::int64_t j = 0; j < columns; ++j)
         ASSERT_TRUE(same(scores.data()[j], weights[count(j)])) << k->isa;

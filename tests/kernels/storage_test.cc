@@ -1,4 +1,5 @@
-// tests/kernels/storage_test.cc - packing, loading and finishing of 16-bit storage, and the bf16 arithmetic, on every table.
+// tests/kernels/storage_test.cc - packing, loading and finishing of 16-bit storage, and the bf16
+// arithmetic, on every table.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -23,7 +24,8 @@ std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 template <class T>
 struct Stored {
   Stored(Rng& rng, std::int64_t rows, std::int64_t columns)
-      : step(rng.chance(0.6) ? 1 : rng.integer(2, 3)), stride(columns * step + rng.integer(0, 5)),
+      : step(rng.chance(0.6) ? 1 : rng.integer(2, 3)),
+        stride(columns * step + rng.integer(0, 5)),
         memory(count((rows - 1) * stride + (columns - 1) * step + 1)),
         matrix{memory.data(), rows, columns, stride, step} {
     for (T& x : memory) x = T(rng.normal() * rng.pick({1.0F, 1e-6F, 100.0F}));
@@ -68,8 +70,8 @@ TEST(Storage, SixteenBitsAreWidenedExactly) {
   }
 }
 
-// Adjacent elements go through vectors, distant ones one by one: both round as dtype.h does, for every float16 and
-// its neighbourhood.
+// Adjacent elements go through vectors, distant ones one by one: both round as dtype.h does, for
+// every float16 and its neighbourhood.
 template <class T>
 void finishes_alike() {
   std::vector<float> x;
@@ -108,8 +110,10 @@ TEST(Storage, IsFiniteKnowsEveryPattern) {
       std::vector<f16> h(17);
       b[pattern % 17].bits = h[pattern % 17].bits = static_cast<std::uint16_t>(pattern);
       const auto finite = [](auto x) { return std::isfinite(static_cast<float>(x)); };
-      ASSERT_EQ(k->is_finite[1]({b.data(), 1, 17, 17, 1}), finite(b[pattern % 17])) << k->isa << " " << pattern;
-      ASSERT_EQ(k->is_finite[2]({h.data(), 1, 17, 17, 1}), finite(h[pattern % 17])) << k->isa << " " << pattern;
+      ASSERT_EQ(k->is_finite[1]({b.data(), 1, 17, 17, 1}), finite(b[pattern % 17]))
+          << k->isa << " " << pattern;
+      ASSERT_EQ(k->is_finite[2]({h.data(), 1, 17, 17, 1}), finite(h[pattern % 17]))
+          << k->isa << " " << pattern;
     }
   }
 }
@@ -119,24 +123,35 @@ float half_of(float word, int i) {
   return std::bit_cast<float>(i == 1 ? bits(word) & 0xFFFF0000U : bits(word) << 16);
 }
 
-// Packing by pairs and multiplying them, against the instruction's definition: the odd element first, each step rounded.
+// Packing by pairs and multiplying them, against the instruction's definition: the odd element
+// first, each step rounded.
 TEST(Storage, PairsOfBf16) {
   for (const KernelTable* k : kernels::supported_tables()) {
     if (k->bf16 == nullptr) continue;
     for (const std::uint64_t seed : trial_seeds(60)) {
       REGARD_TRIAL(seed);
       Rng rng(seed);
-      const std::int64_t keys = rng.integer(1, 40), depth = rng.integer(1, 40), rows = rng.integer(1, 13);
+      const std::int64_t keys = rng.integer(1, 40), depth = rng.integer(1, 40),
+                         rows = rng.integer(1, 13);
       const Stored<bf16> query(rng, rows, depth), key(rng, keys, depth), value(rng, depth, keys);
       const std::int64_t words = k->bf16->words(depth), panels = (keys + k->panel - 1) / k->panel;
       const std::int64_t width = panels * k->panel;
-      std::vector<float> a(count(rows * words)), by_column(count(words * width)), by_row(count(words * width));
+      std::vector<float> a(count(rows * words)), by_column(count(words * width)),
+          by_row(count(words * width));
       std::vector<float> c(count(rows * width)), d(c.size());
       k->bf16->load_rows[1](query.matrix, a.data(), words);
       k->bf16->pack_columns[1](key.matrix, by_column.data(), {});
       k->bf16->pack_rows[1](value.matrix, words, by_row.data(), {});
-      kernels::Product p{.a = a.data(), .a_stride = words, .rows = rows, .b = by_column.data(), .b_panel = words * k->panel,
-                         .panels = panels, .depth = words, .c = c.data(), .c_stride = width, .scale = 0.5F,
+      kernels::Product p{.a = a.data(),
+                         .a_stride = words,
+                         .rows = rows,
+                         .b = by_column.data(),
+                         .b_panel = words * k->panel,
+                         .panels = panels,
+                         .depth = words,
+                         .c = c.data(),
+                         .c_stride = width,
+                         .scale = 0.5F,
                          .accumulate = false};
       k->bf16->product(p);
       p.b = by_row.data();
@@ -151,10 +166,13 @@ TEST(Storage, PairsOfBf16) {
               score = std::fma(x, static_cast<float>(key.at(j, 2 * i + half)), score);
               out = std::fma(x, static_cast<float>(value.at(2 * i + half, j)), out);
             }
-            ASSERT_EQ(bits(half_of(a[count(r * words + i)], 0)), bits(static_cast<float>(query.at(r, 2 * i))));
+            ASSERT_EQ(bits(half_of(a[count(r * words + i)], 0)),
+                      bits(static_cast<float>(query.at(r, 2 * i))));
           }
-          ASSERT_EQ(bits(c[count(r * width + j)]), bits(score * 0.5F)) << k->isa << " depth " << depth;
-          ASSERT_EQ(bits(d[count(r * width + j)]), bits(out * 0.5F)) << k->isa << " depth " << depth;
+          ASSERT_EQ(bits(c[count(r * width + j)]), bits(score * 0.5F))
+              << k->isa << " depth " << depth;
+          ASSERT_EQ(bits(d[count(r * width + j)]), bits(out * 0.5F))
+              << k->isa << " depth " << depth;
         }
       }
     }
@@ -177,7 +195,8 @@ TEST(Storage, WeightsOfPairsAreRoundedAfterTheSum) {
       EXPECT_EQ(bits(sum[0]), bits(sum[1]));
       for (std::int64_t j = 0; j < (columns + 1) / 2 * 2; ++j) {
         const float want = j < columns ? static_cast<float>(bf16(scores[count(j)])) : 0.0F;
-        ASSERT_EQ(bits(half_of(words[count(j / 2)], static_cast<int>(j % 2))), bits(want)) << columns << " " << j;
+        ASSERT_EQ(bits(half_of(words[count(j / 2)], static_cast<int>(j % 2))), bits(want))
+            << columns << " " << j;
       }
     }
   }

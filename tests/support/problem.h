@@ -73,8 +73,8 @@ struct Features {
   bool dtypes = false;  ///< tensors of bf16 and f16
   bool mods = false;    ///< score modifiers
   bool sinks = false;
-  bool packed = false;        ///< cu_seqlens
-  bool per_sequence = false;  ///< q_offsets, and kv_lens of packed sequences
+  bool packed = false;         ///< cu_seqlens
+  bool per_sequence = false;   ///< q_offsets, and kv_lens of packed sequences
   bool varying_masks = false;  ///< masks that differ between sequences and heads
 };
 inline constexpr Features kEveryFeature{true, true, true, true, true, true};
