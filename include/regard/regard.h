@@ -9,6 +9,7 @@
 #include "regard/linear.h"
 #include "regard/luong.h"
 #include "regard/mask.h"
+#include "regard/mask_text.h"
 #include "regard/plan.h"
 #include "regard/probe.h"
 #include "regard/reference_attention.h"

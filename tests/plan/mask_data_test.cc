@@ -74,18 +74,6 @@ TEST(DenseMask, ReadsAnyStrides) {
   }
 }
 
-// The 64 bits are read eight bytes at once where rows are adjacent: at every offset.
-TEST(DenseMask, ReadsWordsAtEveryOffset) {
-  const Booleans b({1, 1, 3, 200}, {0, 0, 201, 1}, 0, 603);
-  const DenseMask mask(b.view);
-  for (std::int64_t i = 0; i < 3; ++i) {
-    for (std::int64_t kv = -70; kv < 210; ++kv) {
-      const std::uint64_t bits = mask.row_bits(i, kv);
-      for (std::int64_t n = 0; n < 64; ++n) ASSERT_EQ(bits >> n & 1, mask.allows(i, kv + n)) << kv;
-    }
-  }
-}
-
 TEST(DenseMask, Broadcasts) {
   const Booleans heads({1, 3, 9, 80}, {0, 9 * 80, 80, 1}, 0, 3 * 9 * 80);  // extents of 1
   const DenseMask mask(heads.view);
@@ -94,16 +82,6 @@ TEST(DenseMask, Broadcasts) {
   const Booleans rows({1, 1, 1, 80}, {0, 0, 0, 1}, 0, 80);  // strides of 0: padding of keys
   const TensorView<const bool, 4> padding(rows.view.data, {2, 3, 9, 80}, {0, 0, 0, 1});
   expect_reads(DenseMask(padding).at(1, 2), padding, 1, 2, 0);
-}
-
-TEST(DenseMask, MayBeEmpty) {
-  for (const Shape& shape : {Shape{2, 2, 0, 5}, Shape{2, 2, 5, 0}}) {
-    const DenseMask mask(TensorView<const bool, 4>(nullptr, shape));
-    mask.check(2, 2);
-    EXPECT_FALSE(mask.at(1, 1).allows(0, 0));
-    EXPECT_EQ(mask.at(1, 1).row_bits(0, 0), 0U);
-    EXPECT_EQ(mask.at(1, 1).classify({0, 5, 0, 5}), TileKind::kEmpty);
-  }
 }
 
 TEST(BlockMask, IsItsMapPerSequenceAndHead) {
