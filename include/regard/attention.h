@@ -71,8 +71,8 @@ struct AttentionOptions {
 struct RunOptions {
   std::optional<TensorView<float, 3>> lse = {};  ///< (B, H, N): also written, when given
   Probe* probe = nullptr;                        ///< watches the weights, when given
-  /// Stop soon (within 50 ms on any hardware of the last ten years) when it becomes true: run()
-  /// then throws Cancelled and out is unspecified.
+  /// Stop soon (within 50 ms on any hardware of the last ten years) when it becomes true, and stays
+  /// so until the end: run() then throws Cancelled and out is unspecified.
   const std::atomic<bool>* cancel = nullptr;
   std::span<const std::int64_t> q_offsets = {};  ///< (S), instead of the plan's
   std::span<const std::int64_t> kv_lens = {};    ///< (S), instead of the plan's

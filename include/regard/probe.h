@@ -53,8 +53,10 @@ struct FinishedRows {
 
 /// Receives every computed tile of a run, from the run itself: what a probe sees is what the output
 /// was made of, and its presence changes no bit of it. Tiles that no query sees are never computed
-/// and never reported. The engine calls from several threads at once, but all calls for one row
-/// come from one thread, tiles in ascending key order, then finished().
+/// and never reported. The engine calls from several threads at once. finished() comes after all
+/// tiles of its rows; where rows are few, parts of the keys go to different threads, so that tiles
+/// of one row may come at once and in any order. `batch` is the index of the sequence. A cancelled
+/// run leaves out what it has not computed.
 class Probe {
  public:
   virtual ~Probe() = default;

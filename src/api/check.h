@@ -1,8 +1,10 @@
 // src/api/check.h - argument errors in one wording: what came, what was wanted.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -32,6 +34,16 @@ void check_range(const What& what, std::int64_t came, std::int64_t least, std::i
 template <class What>
 void check_equal(const What& what, std::int64_t came, std::int64_t wanted, const char* why) {
   if (came != wanted) refuse(what, std::to_string(came), std::to_string(wanted) + " (" + why + ")");
+}
+
+/// The number of elements of a tensor; so bounded, no product of its extents overflows.
+inline void check_elements(const char* what, std::initializer_list<std::int64_t> extents) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 56;
+  std::int64_t size = 1;
+  for (const std::int64_t extent : extents) {
+    const bool overflows = __builtin_mul_overflow(size, std::max<std::int64_t>(extent, 1), &size);
+    if (overflows || size > kMost) refuse(what, "too large", "at most 2^56 elements");
+  }
 }
 
 inline void check_aligned(const char* what, const void* data, std::size_t bytes) {

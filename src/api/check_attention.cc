@@ -1,6 +1,7 @@
 // src/api/check_attention.cc - what a plan and a run accept.
 #include "api/check_attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,8 +11,7 @@
 namespace regard::api {
 namespace {
 
-constexpr std::int64_t kMostExtent = std::int64_t{1}
-                                     << 40;  // products of two extents cannot overflow
+constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
 constexpr std::int64_t kMostDim = 1024;
 
 using Lengths = std::span<const std::int64_t>;
@@ -24,9 +24,10 @@ void check_shape(const AttentionShape& s) {
   check_range("attention: kv_len", s.kv_len, 0, kMostExtent);
   check_range("attention: head_dim", s.head_dim, 1, kMostDim);
   check_range("attention: value_dim", s.value_dim, 1, kMostDim);
-  if (std::int64_t rows = 0; __builtin_mul_overflow(s.batch * s.num_heads, s.q_len, &rows)) {
-    refuse("attention: batch * num_heads * q_len", "too large", "at most 2^63 - 1");
-  }
+  check_elements("attention: batch * num_heads * q_len * max(head_dim, value_dim)",
+                 {s.batch, s.num_heads, s.q_len, std::max(s.head_dim, s.value_dim)});
+  check_elements("attention: batch * num_kv_heads * kv_len * max(head_dim, value_dim)",
+                 {s.batch, s.num_kv_heads, s.kv_len, std::max(s.head_dim, s.value_dim)});
   if (s.num_heads % s.num_kv_heads != 0) {
     refuse("attention: num_heads", std::to_string(s.num_heads),
            "a multiple of num_kv_heads (" + std::to_string(s.num_kv_heads) + ")");
@@ -100,18 +101,20 @@ void check_positions(const AttentionOptions& o, const SequenceLengths& lengths) 
   }
 }
 
-void check_sinks(const AttentionShape& s, std::span<const float> sinks) {
+}  // namespace
+
+void check_sinks(const char* what, std::span<const float> sinks, std::int64_t num_heads) {
   if (sinks.empty()) return;
-  check_equal("attention: sinks.size()", static_cast<std::int64_t>(sinks.size()), s.num_heads,
-              "num_heads");
+  if (static_cast<std::int64_t>(sinks.size()) != num_heads) {
+    refuse(std::string(what) + ".size()", std::to_string(sinks.size()),
+           std::to_string(num_heads) + " (num_heads)");
+  }
   for (std::size_t h = 0; h < sinks.size(); ++h) {
     if (!std::isfinite(sinks[h]))
-      refuse("attention: sinks[" + std::to_string(h) + "]", std::to_string(sinks[h]),
+      refuse(std::string(what) + "[" + std::to_string(h) + "]", std::to_string(sinks[h]),
              "a finite number");
   }
 }
-
-}  // namespace
 
 void check_plan(const AttentionShape& s, const AttentionOptions& o) {
   check_shape(s);
@@ -123,7 +126,7 @@ void check_plan(const AttentionShape& s, const AttentionOptions& o) {
                      [&](std::size_t i) { return lengths.kv_len(i); });
   check_positions(o, lengths);
   check_score_mods(o.score_mods, s);
-  check_sinks(s, o.sinks);
+  check_sinks("attention: sinks", o.sinks, s.num_heads);
   o.mask.check(lengths.count(), s.num_heads);
 }
 
@@ -150,7 +153,8 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_per_sequence("attention: q_offsets", options.q_offsets, num_sequences, -kMostExtent,
                      [](std::size_t) { return kMostExtent; });
   check_per_sequence("attention: kv_lens", options.kv_lens, num_sequences, 0, [&](std::size_t i) {
-    return std::min(setup.sequences[i].kv_capacity, kv_len - setup.sequences[i].kv_begin);
+    const exec::Sequence& sequence = setup.sequences[i];
+    return std::clamp<std::int64_t>(kv_len - sequence.kv_begin, 0, sequence.kv_capacity);
   });
   if (options.workspace.empty()) return;
   check_range("attention: workspace.size()", static_cast<std::int64_t>(options.workspace.size()),

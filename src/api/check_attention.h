@@ -9,6 +9,9 @@ namespace regard::api {
 /// Throws std::invalid_argument naming the argument, what came and what was wanted.
 void check_plan(const AttentionShape& shape, const AttentionOptions& options);
 
+/// Empty, or a finite number per head.
+void check_sinks(const char* what, std::span<const float> sinks, std::int64_t num_heads);
+
 /// The same for the arguments of a run. `workspace_bytes`: what the plan says.
 void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,
                std::int64_t workspace_bytes);

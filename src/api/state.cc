@@ -2,6 +2,7 @@
 #include "regard/state.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "api/check.h"
 #include "api/check_attention.h"
@@ -28,8 +29,14 @@ AttentionState empty_state(const AttentionShape& s) {
 }
 
 void check_state(const char* what, const AttentionState& state) {
-  const std::int64_t rows = state.batch * state.num_heads * state.q_len;
   const std::string name = what;
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  api::check_range(name + ".batch", state.batch, 0, kMost);
+  api::check_range(name + ".num_heads", state.num_heads, 0, kMost);
+  api::check_range(name + ".q_len", state.q_len, 0, kMost);
+  api::check_range(name + ".value_dim", state.value_dim, 0, kMost);
+  api::check_elements(what, {state.batch, state.num_heads, state.q_len, state.value_dim});
+  const std::int64_t rows = state.batch * state.num_heads * state.q_len;
   api::check_equal(name + ".max.size()", static_cast<std::int64_t>(state.max.size()), rows, "rows");
   api::check_equal(name + ".sum.size()", static_cast<std::int64_t>(state.sum.size()), rows, "rows");
   api::check_equal(name + ".out.size()", static_cast<std::int64_t>(state.out.size()),
@@ -91,9 +98,7 @@ void finish(const AttentionState& state, OutputView<4> out, std::optional<Tensor
     api::check_view("finish: lse", *lse, {state.batch, state.num_heads, state.q_len},
                     {"batch", "num_heads", "q_len"});
   }
-  if (!sinks.empty())
-    api::check_equal("finish: sinks.size()", static_cast<std::int64_t>(sinks.size()),
-                     state.num_heads, "num_heads");
+  api::check_sinks("finish: sinks", sinks, state.num_heads);
   exec::finish_state(plan::active_table(), state, out, lse, sinks);
 }
 

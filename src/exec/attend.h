@@ -76,9 +76,10 @@ struct Call {
   const std::int64_t* kv_lens;
 
   std::int64_t kv_len(const Setup& setup, std::int64_t sequence) const {
-    const std::int64_t planned = setup.sequences[static_cast<std::size_t>(sequence)].kv_len;
-    return kv_lens != nullptr ? kv_lens[sequence]
-                              : std::min(planned, key.shape[2]);  // a plan serves fewer keys too
+    if (kv_lens != nullptr) return kv_lens[sequence];
+    const Sequence& planned = setup.sequences[static_cast<std::size_t>(sequence)];
+    // A plan serves fewer keys too; of packed sequences the last ones are then cut.
+    return std::clamp<std::int64_t>(key.shape[2] - planned.kv_begin, 0, planned.kv_len);
   }
 
   bool cancelled() const { return cancel != nullptr && cancel->load(std::memory_order_relaxed); }

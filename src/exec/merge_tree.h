@@ -1,6 +1,7 @@
 // src/exec/merge_tree.h - chunk states merged in a fixed binary tree over the chunk index.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -50,13 +51,13 @@ class MergeTree {
   /// The state over all keys; the tree must not be empty. Clears the tree.
   kernels::State root(const kernels::KernelTable& k, std::int64_t rows) {
     std::int64_t right = std::countr_zero(occupied_);
-    for (std::int64_t level = right + 1; level < fresh_; ++level) {
+    for (std::int64_t level = right + 1; occupied_ >> level != 0; ++level) {
       if (occupied_ >> level & 1) {
-        k.merge(state(level), state(right), rows, stride_);
+        k.merge(state(slot(level)), state(slot(right)), rows, stride_);
       }
     }
     occupied_ = 0;
-    return state(right);
+    return state(slot(right));
   }
 
  private:
@@ -66,9 +67,13 @@ class MergeTree {
     while ((std::int64_t{1} << n) < num_chunks) ++n;
     return n + 1;
   }
-  kernels::State state(std::int64_t level) const {
-    return state_at(
-        memory_ + place_[static_cast<std::size_t>(level)] * state_floats(rows_, stride_), rows_);
+  /// The slot of a level. Where the first chunk is not chunk 0, a level may be any: num_chunks
+  /// chunks that cross a multiple of 2^n meet above n. But of the levels whose subtrees hold
+  /// num_chunks chunks or more only one is ever occupied, and they share the last slot.
+  std::int64_t slot(std::int64_t level) const { return std::min(level, fresh_ - 1); }
+  kernels::State state(std::int64_t slot) const {
+    return state_at(memory_ + place_[static_cast<std::size_t>(slot)] * state_floats(rows_, stride_),
+                    rows_);
   }
 
   /// Moves a state (fresh() if `full`, else an empty one) up from level 0 to where it waits. An
@@ -77,12 +82,13 @@ class MergeTree {
     std::int64_t moving = full ? fresh_ : -1, level = 0;
     for (; next_chunk_ >> level & 1; ++level) {
       if (!(occupied_ >> level & 1)) continue;
-      if (moving >= 0) k.merge(state(level), state(moving), rows, stride_);
-      if (moving < 0) moving = level;
+      if (moving >= 0) k.merge(state(slot(level)), state(moving), rows, stride_);
+      if (moving < 0) moving = slot(level);
       occupied_ &= ~(std::uint64_t{1} << level);
     }
     if (moving >= 0) {
-      std::swap(place_[static_cast<std::size_t>(level)], place_[static_cast<std::size_t>(moving)]);
+      std::swap(place_[static_cast<std::size_t>(slot(level))],
+                place_[static_cast<std::size_t>(moving)]);
       occupied_ |= std::uint64_t{1} << level;
     }
     ++next_chunk_;
@@ -90,10 +96,10 @@ class MergeTree {
 
   float* memory_ = nullptr;
   std::int64_t rows_ = 0, stride_ = 0;
-  std::int64_t fresh_ = 0;  // the level above all: the state that is being computed
+  std::int64_t fresh_ = 0;  // the last slot: the state that is being computed
   std::int64_t next_chunk_ = 0;
   std::uint64_t occupied_ = 0;               // bit per level
-  std::array<std::uint8_t, 48> place_ = {};  // which of the states in memory serves a level
+  std::array<std::uint8_t, 48> place_ = {};  // which of the states in memory a slot is
 };
 
 }  // namespace regard::exec

@@ -3,26 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <stdexcept>
 #include <string>
 
 #include "regard/regard.h"
-#include "support/problem.h"
+#include "support/refusal.h"
 
 namespace regard::test {
 namespace {
-
-// What f throws as std::invalid_argument, or "nothing thrown".
-std::string refusal(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::invalid_argument& e) {
-    return e.what();
-  }
-  return "nothing thrown";
-}
 
 std::string plan_refusal(const AttentionShape& shape, const AttentionOptions& options = {}) {
   return refusal([&] { const Plan plan(shape, options); });
@@ -55,6 +43,24 @@ TEST(Errors, PlanExtents) {
             "attention: num_heads is 6, expected a multiple of num_kv_heads (12)");
 }
 
+// Extents that are each allowed, but whose product is no number of elements.
+TEST(Errors, PlanSizes) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  const std::string queries =
+      "attention: batch * num_heads * q_len * max(head_dim, value_dim) is too large, expected at "
+      "most 2^56 elements";
+  const std::string keys =
+      "attention: batch * num_kv_heads * kv_len * max(head_dim, value_dim) is too large, expected "
+      "at most 2^56 elements";
+  EXPECT_EQ(plan_refusal({kMost, kMost, 1, 1, 1, 1, 1}), queries);  // 2^80 elements, 0 modulo 2^64
+  EXPECT_EQ(plan_refusal({kMost, kMost, 1, 0, 0, 1, 1}), queries);
+  EXPECT_EQ(plan_refusal({1, 1, 1, kMost, 1, 1, 1 << 17}),
+            "attention: value_dim is 131072, expected 1..1024");
+  EXPECT_EQ(plan_refusal({1, 1 << 7, 1, kMost, 1, 1, 1024}), queries);
+  EXPECT_EQ(plan_refusal({1, 1 << 7, 1 << 7, 1, kMost, 1024, 1}), keys);
+  EXPECT_EQ(plan_refusal({1, 1, 1, 1, kMost, 1024, 1024}), "nothing thrown");
+}
+
 TEST(Errors, PlanOptions) {
   AttentionOptions options;
   options.scale = std::numeric_limits<float>::infinity();
@@ -63,6 +69,13 @@ TEST(Errors, PlanOptions) {
   EXPECT_EQ(plan_refusal(kShape, options), "attention: scale is -inf, expected a finite number");
   options.scale = std::nanf("");
   EXPECT_EQ(plan_refusal(kShape, options), "attention: scale is nan, expected a finite number");
+  options = {};
+  options.kv_offset = 100;
+  EXPECT_EQ(plan_refusal(kShape, options),
+            "attention: kv_offset is 100, expected a multiple of 256");
+  options.kv_offset = -256;
+  EXPECT_EQ(plan_refusal(kShape, options),
+            "attention: kv_offset is -256, expected 0..1099511627776");
   options = {};
   options.q_offset = INT64_MIN;
   EXPECT_EQ(plan_refusal(kShape, options),
@@ -85,6 +98,40 @@ TEST(Errors, PositionsMustBeGivenWhereTheyMatter) {
   EXPECT_EQ(plan_refusal(kShape, options), "nothing thrown");
 }
 
+TEST(Errors, PositionsOfSequences) {
+  const std::vector<std::int64_t> one{1}, two{1, INT64_MAX};
+  AttentionOptions options;
+  options.q_offsets = one;
+  EXPECT_EQ(plan_refusal(kShape, options),
+            "attention: q_offsets.size() is 1, expected 2 (sequences)");
+  options.q_offsets = two;
+  EXPECT_EQ(
+      plan_refusal(kShape, options),
+      "attention: q_offsets[1] is 9223372036854775807, expected -1099511627776..1099511627776");
+  const std::vector<std::int64_t> good{1, -4};
+  options.q_offsets = good;
+  EXPECT_EQ(plan_refusal(kShape, options), "nothing thrown");
+  options.q_offset = 0;
+  EXPECT_EQ(plan_refusal(kShape, options),
+            "attention: q_offsets is given beside q_offset, expected one of the two");
+}
+
+TEST(Errors, PackedSequencesAreOfOneBatchEntry) {
+  const std::vector<std::int64_t> ends{0, 2, 4};
+  EXPECT_EQ(plan_refusal(kShape, {.cu_seqlens_q = ends, .cu_seqlens_kv = ends}),
+            "attention: batch is 2, expected 1 (with cu_seqlens)");
+}
+
+TEST(Errors, Sinks) {
+  const auto with = [](std::vector<float> sinks) { return plan_refusal(kShape, {.sinks = sinks}); };
+  EXPECT_EQ(with({1, 2, 3}), "attention: sinks.size() is 3, expected 6 (num_heads)");
+  EXPECT_EQ(with({1, 2, std::nanf(""), 4, 5, 6}),
+            "attention: sinks[2] is nan, expected a finite number");
+  EXPECT_EQ(with({1, 2, 3, 4, 5, -std::numeric_limits<float>::infinity()}),
+            "attention: sinks[5] is -inf, expected a finite number");
+  EXPECT_EQ(with({1, 2, 3, 4, 5, 6}), "nothing thrown");
+}
+
 TEST(Errors, KeyLengths) {
   AttentionOptions options;
   const auto with = [&](std::vector<std::int64_t> kv_lens) {
@@ -96,77 +143,6 @@ TEST(Errors, KeyLengths) {
   EXPECT_EQ(with({5, 6}), "attention: kv_lens[1] is 6, expected 0..5");
   EXPECT_EQ(with({-1, 5}), "attention: kv_lens[0] is -1, expected 0..5");
   EXPECT_EQ(with({0, 5}), "nothing thrown");
-}
-
-// The five views of kShape, to be spoiled one extent at a time.
-struct Views {
-  std::vector<float> memory = std::vector<float>(1000);
-  TensorView<float, 4> query{memory.data(), {2, 6, 4, 8}}, key{memory.data(), {2, 3, 5, 8}},
-      value{memory.data(), {2, 3, 5, 9}}, out{memory.data(), {2, 6, 4, 9}};
-  TensorView<float, 3> lse{memory.data(), {2, 6, 4}};
-
-  std::string run() const {
-    return refusal([&] { Plan(kShape).run(query, key, value, out, {.lse = lse}); });
-  }
-};
-
-TEST(Errors, EveryExtentOfEveryView) {
-  const auto expect = [](TensorView<float, 4> Views::* view, std::size_t axis,
-                         const char* message) {
-    Views views;
-    ++(views.*view).shape[axis];
-    EXPECT_EQ(views.run(), message);
-    for (const float x : views.memory) ASSERT_EQ(x, 0.0F);  // nothing was written
-  };
-  expect(&Views::query, 0, "attention: query.shape[0] is 3, expected 2 (batch)");
-  expect(&Views::query, 1, "attention: query.shape[1] is 7, expected 6 (num_heads)");
-  expect(&Views::query, 2, "attention: query.shape[2] is 5, expected 4 (q_len)");
-  expect(&Views::query, 3, "attention: query.shape[3] is 9, expected 8 (head_dim)");
-  expect(&Views::key, 0, "attention: key.shape[0] is 3, expected 2 (batch)");
-  expect(&Views::key, 1, "attention: key.shape[1] is 4, expected 3 (num_kv_heads)");
-  expect(&Views::key, 2, "attention: key.shape[2] is 6, expected 0..5");
-  expect(&Views::key, 3, "attention: key.shape[3] is 9, expected 8 (head_dim)");
-  expect(&Views::value, 0, "attention: value.shape[0] is 3, expected 2 (batch)");
-  expect(&Views::value, 1, "attention: value.shape[1] is 4, expected 3 (num_kv_heads)");
-  expect(&Views::value, 2, "attention: value.shape[2] is 6, expected 5 (kv_len)");
-  expect(&Views::value, 3, "attention: value.shape[3] is 10, expected 9 (value_dim)");
-  expect(&Views::out, 0, "attention: out.shape[0] is 3, expected 2 (batch)");
-  expect(&Views::out, 1, "attention: out.shape[1] is 7, expected 6 (num_heads)");
-  expect(&Views::out, 2, "attention: out.shape[2] is 5, expected 4 (q_len)");
-  expect(&Views::out, 3, "attention: out.shape[3] is 10, expected 9 (value_dim)");
-  const char* const lse[] = {"attention: lse.shape[0] is 3, expected 2 (batch)",
-                             "attention: lse.shape[1] is 7, expected 6 (num_heads)",
-                             "attention: lse.shape[2] is 5, expected 4 (q_len)"};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    Views views;
-    ++views.lse.shape[axis];
-    EXPECT_EQ(views.run(), lse[axis]);
-  }
-}
-
-TEST(Errors, ViewsOfNothing) {
-  for (const auto view : {&Views::query, &Views::key, &Views::value, &Views::out}) {
-    Views views;
-    (views.*view).data = nullptr;
-    EXPECT_NE(views.run().find(".data is null, expected a pointer to its elements"),
-              std::string::npos)
-        << views.run();
-  }
-  Views views;
-  views.lse.data = nullptr;
-  EXPECT_EQ(views.run(), "attention: lse.data is null, expected a pointer to its elements");
-  EXPECT_EQ(Views{}.run(), "nothing thrown");
-}
-
-// In one call the shapes come from the views: what does not fit is named the same way.
-TEST(Errors, OneCall) {
-  Views views;
-  views.key.shape[3] = 4;
-  EXPECT_EQ(refusal([&] { attention(views.query, views.key, views.value, views.out); }),
-            "attention: key.shape[3] is 4, expected 8 (head_dim)");
-  views.key.shape = {2, 4, 5, 8};
-  EXPECT_EQ(refusal([&] { attention(views.query, views.key, views.value, views.out); }),
-            "attention: num_heads is 6, expected a multiple of num_kv_heads (4)");
 }
 
 TEST(Errors, Isa) {

@@ -1,5 +1,5 @@
 // tests/api/plan_test.cc - one plan, many runs: fewer keys, other positions, lent memory, no
-// allocation, cancellation.
+// allocation.
 #include "regard/plan.h"
 
 #include <gtest/gtest.h>
@@ -56,22 +56,37 @@ struct Setting {
   Dense<float> query, key, value, out;
 };
 
+// With and without lse, masks that are looked up, modifiers and sinks; the first run takes the
+// plan's workspace.
+void expect_no_allocation(const AttentionOptions& options, std::int64_t rows) {
+  Setting s(rows, 3000);
+  const Plan plan(s.shape(), options);
+  Dense<float> lse({1, 1, 4, rows});
+  const std::vector<std::int64_t> position{3000 - rows}, length{2900};
+  const RunOptions bare{}, full{.lse = TensorView<float, 3>(lse.data.data(), {1, 4, rows}),
+                                .q_offsets = position,
+                                .kv_lens = length};
+  plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view());
+  const std::int64_t before = allocations;
+  for (const RunOptions* run : {&bare, &full, &bare})
+    plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), *run);
+  EXPECT_EQ(allocations, before) << rows << " rows, " << options.executor->num_threads()
+                                 << " threads";
+}
+
 TEST(PlanRuns, AllocateNothing) {
   const std::unique_ptr<Executor> pool = make_thread_pool(3);
+  const std::vector<float> sinks{1, 2, 3, 4};
   for (const std::int64_t rows : {1, 100}) {
     for (Executor* executor : {&serial_executor(), pool.get()}) {
-      Setting s(rows, 3000);
       AttentionOptions options;
       options.executor = executor;
-      const Plan plan(s.shape(), options);
-      Dense<float> lse({1, 1, 4, rows});
-      const RunOptions run{.lse = TensorView<float, 3>(lse.data.data(), {1, 4, rows})};
-      plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(),
-               run);  // takes the plan's workspace
-      const std::int64_t before = allocations;
-      for (int i = 0; i < 5; ++i)
-        plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(), run);
-      EXPECT_EQ(allocations, before) << rows << " rows, " << executor->num_threads() << " threads";
+      expect_no_allocation(options, rows);
+      options.mask = CausalMask{} & !DocumentMask(std::vector<std::int64_t>(100));
+      options.q_offset = 2900;
+      options.score_mods = {SoftCap{9}, Alibi{sinks}, RelativeBias{std::vector<float>(4 * 32)}};
+      options.sinks = sinks;
+      expect_no_allocation(options, rows);
     }
   }
 }
@@ -126,13 +141,15 @@ TEST(PlanRuns, UseTheCallersWorkspace) {
   for (std::size_t i = first + bytes; i < memory.size(); ++i) ASSERT_EQ(memory[i], std::byte{0x5A});
 }
 
-/// Hands out what malloc gives and counts what is out.
+/// Hands out what malloc gives and counts what is out; or nothing.
 class Counted final : public std::pmr::memory_resource {
  public:
   std::int64_t taken = 0, returned = 0;
+  bool is_spent = false;
 
  private:
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    if (is_spent) throw std::bad_alloc();
     taken += static_cast<std::int64_t>(bytes);
     return ::operator new(bytes, std::align_val_t(alignment));
   }
@@ -158,6 +175,22 @@ TEST(PlanRuns, TakeMemoryFromTheHostAndGiveItBack) {
   EXPECT_EQ(memory.returned, memory.taken);
 }
 
+TEST(PlanRuns, SurviveAHostWithoutMemory) {
+  Setting s(50, 300);
+  Counted memory;
+  AttentionOptions options;
+  options.memory = &memory;
+  const Plan plan(s.shape(), options);
+  memory.is_spent = true;
+  const auto run = [&] { plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view()); };
+  EXPECT_THROW(run(), std::bad_alloc);
+  EXPECT_TRUE(s.out == Dense<float>(s.out.shape)) << "something was written";
+  memory.is_spent = false;
+  EXPECT_NO_THROW(run());
+  memory.is_spent = true;
+  EXPECT_NO_THROW(run()) << "the plan has its workspace";
+}
+
 TEST(PlanRuns, FromSeveralThreadsAtOnce) {
   Setting s(60, 900);
   const Plan plan(s.shape());
@@ -174,32 +207,28 @@ TEST(PlanRuns, FromSeveralThreadsAtOnce) {
   for (const Dense<float>& out : outs) EXPECT_TRUE(out == s.out);
 }
 
-/// Raises a flag after some tiles, and counts them.
-struct Canceller final : Probe {
-  std::atomic<bool> flag{false};
-  std::atomic<int> tiles{0};
-  int after = 0;
-  void tile(const WeightTile&) noexcept override { flag = ++tiles > after; }
-  void finished(const FinishedRows&) noexcept override {}
-};
-
-TEST(PlanRuns, StopWhenCancelled) {
-  Setting s(400, 20'000);
-  AttentionOptions options;
-  options.executor = &serial_executor();
-  const Plan plan(s.shape(), options);
-  Canceller canceller;
-  canceller.after = 100;
-  const auto run = [&] {
-    plan.run(s.query.view(), s.key.view(), s.value.view(), s.out.view(),
-             {.probe = &canceller, .cancel = &canceller.flag});
-  };
-  EXPECT_THROW(run(), Cancelled);
-  EXPECT_GT(canceller.tiles, 100);
-  EXPECT_LT(canceller.tiles, 100 + 40);  // the strips of one chunk
-  const int so_far = canceller.tiles;
-  EXPECT_THROW(run(), Cancelled);  // the flag still stands: nothing is begun
-  EXPECT_EQ(canceller.tiles, so_far);
+// Every sequence's numbers are the plan's own: the caller's may go.
+TEST(PlanRuns, NeedNothingOfTheOptions) {
+  Setting s(1, 700);
+  const AttentionShape shape = s.shape();
+  std::vector<std::int64_t> offsets{650}, lens{600}, ends{0, 1}, key_ends{0, 690};
+  std::vector<float> sinks{1, 2, 3, 4};
+  AttentionOptions options{.mask = CausalMask{},
+                           .q_offsets = offsets,
+                           .kv_lens = lens,
+                           .cu_seqlens_q = ends,
+                           .cu_seqlens_kv = key_ends,
+                           .score_mods = {Alibi{{0.1F, 0.2F, 0.3F, 0.4F}}},
+                           .sinks = sinks};
+  Dense<float> want(s.out.shape);
+  attention(s.query.view(), s.key.view(), s.value.view(), want.view(), options);
+  const Plan plan(shape, options);
+  for (auto* numbers : {&offsets, &lens, &ends, &key_ends}) numbers->assign(numbers->size(), -9);
+  sinks.assign(4, -99.0F);
+  options.score_mods.clear();
+  const Plan copy = plan;  // NOLINT(performance-unnecessary-copy-initialization): it is the test
+  copy.run(s.query.view(), s.key.view(), s.value.view(), s.out.view());
+  EXPECT_TRUE(s.out == want);
 }
 
 }  // namespace

@@ -70,4 +70,12 @@ testing::AssertionResult within_bound(const Result& got, const ReferenceResult& 
          << " elements beyond the bound; worst error / bound " << c.worst << "; first: " << c.first;
 }
 
+testing::AssertionResult equal_bits(const Result& a, const Result& b) {
+  if (!same_bits(a.out.values(), b.out.values()))
+    return testing::AssertionFailure() << "out differs";
+  if (!same_bits(a.lse.values(), b.lse.values()))
+    return testing::AssertionFailure() << "lse differs";
+  return testing::AssertionSuccess();
+}
+
 }  // namespace regard::test

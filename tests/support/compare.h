@@ -32,4 +32,7 @@ Comparison compare(const Result& got, const ReferenceResult& reference);
 /// Success when nothing violates the bound; records worst error / bound as a property of the test.
 testing::AssertionResult within_bound(const Result& got, const ReferenceResult& reference);
 
+/// Success when both are the same to the bit.
+testing::AssertionResult equal_bits(const Result& a, const Result& b);
+
 }  // namespace regard::test

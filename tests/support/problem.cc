@@ -203,17 +203,18 @@ Result run_attention(const Problem& problem, const AttentionOptions& options) {
   return result;
 }
 
-namespace {
-
-// What the active kernel table does with the problem.
-Bf16Dots bf16_dots_of(const Problem& problem) {
+bool uses_bf16_dots(const Problem& problem) {
   const std::string isa = active_isa();
   for (const kernels::KernelTable* table : kernels::supported_tables()) {
-    if (table->isa == isa && table->bf16 != nullptr && problem.all_bf16()) {
-      return Bf16Dots::kModelled;
-    }
+    if (table->isa == isa && table->bf16 != nullptr && problem.all_bf16()) return true;
   }
-  return Bf16Dots::kNo;
+  return false;
+}
+
+namespace {
+
+Bf16Dots bf16_dots_of(const Problem& problem) {
+  return uses_bf16_dots(problem) ? Bf16Dots::kModelled : Bf16Dots::kNo;
 }
 
 }  // namespace

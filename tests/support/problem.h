@@ -92,6 +92,9 @@ inline Result run_attention(const Problem& problem) {
 /// Memory for the problem's result.
 Result make_result(const Problem& problem);
 
+/// Whether the active kernel table multiplies pairs of bf16 for this problem.
+bool uses_bf16_dots(const Problem& problem);
+
 /// With the bound of the problem's out type. Without bf16_dots: kModelled when the active kernel
 /// table has them and the problem is one that uses them, else kNo.
 ReferenceResult run_reference(const Problem& problem, Bf16Dots bf16_dots);
