@@ -81,46 +81,67 @@ struct PairsInPlace : InPlace<regard::bf16> {
 };
 #endif
 
+/// sum[r] += a[r][k] * b[k].
+template <class Arith, class Layout, int kRows, int kVectors>
+HWY_INLINE void ProductStep(const Product& p, const float* HWY_RESTRICT a,
+                            const float* HWY_RESTRICT b, std::int64_t k,
+                            Vector (&sum)[kRows][kVectors]) {
+  Vector row[kVectors];
+  Layout::template LoadRow<kVectors>(p, b, k, row);
+  REGARD_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const Vector x = hn::Set(Floats(), a[r * p.a_stride + k]);
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
+  }
+}
+
 /// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
-/// whatever kRows and kPanels are.
-template <class Arith, class Layout, int kRows, int kPanels>
-void ProductTile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
-                 float* HWY_RESTRICT c) {
+/// whatever kRows and kPanels are. kFresh: p neither accumulates nor adds; to ask costs 40 cycles.
+template <class Arith, class Layout, int kRows, int kPanels, bool kFresh>
+HWY_INLINE void ProductTile(const Product& p, const float* HWY_RESTRICT a,
+                            const float* HWY_RESTRICT b, float* HWY_RESTRICT c) {
   constexpr int kVectors = kPanels * kTileVectors;
   constexpr std::int64_t kStepDepth = step_depth(kRows);
   const Floats d;
-  const std::int64_t a_stride = p.a_stride, c_stride = p.c_stride, depth = p.depth;
+  const std::int64_t c_stride = p.c_stride, depth = p.depth;
   Vector sum[kRows][kVectors];
-  REGARD_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  if (!kFresh && p.accumulate) {
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = p.accumulate ? hn::LoadU(d, c + r * c_stride + v * kLanes) : hn::Zero(d);
+    for (int r = 0; r < kRows; ++r) {
+      REGARD_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, c + r * c_stride + v * kLanes);
+    }
+  } else {
+    REGARD_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      REGARD_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
     }
   }
-  for (std::int64_t k = 0; k < depth;) {
-    p.meanwhile.step();
-    for (const std::int64_t end = HWY_MIN(k + kStepDepth, depth); k < end; ++k) {
-      Vector row[kVectors];
-      Layout::template LoadRow<kVectors>(p, b, k, row);
+  std::int64_t k = 0;
+  for (; k + 2 <= depth; k += 2) {  // by two: one at a time loses 4 % to the loop itself
+    if (k % kStepDepth == 0) p.meanwhile.step();
+    ProductStep<Arith, Layout>(p, a, b, k, sum);
+    ProductStep<Arith, Layout>(p, a, b, k + 1, sum);
+  }
+  if (k < depth) ProductStep<Arith, Layout>(p, a, b, k, sum);
+  const Vector scale = hn::Set(d, p.scale);
+  if (!kFresh && p.add) {
+    REGARD_UNROLL
+    for (int r = 0; r < kRows; ++r) {
       REGARD_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const Vector x = hn::Set(d, a[r * a_stride + k]);
-        REGARD_UNROLL
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        float* to = c + r * c_stride + v * kLanes;
+        hn::StoreU(hn::Add(hn::LoadU(d, to), hn::Mul(sum[r][v], scale)), d, to);
       }
     }
-  }
-  const Vector scale = hn::Set(d, p.scale);
-  const bool add = p.add;
-  REGARD_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  } else {
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      float* to = c + r * c_stride + v * kLanes;
-      Vector result = hn::Mul(sum[r][v], scale);
-      if (add) result = hn::Add(hn::LoadU(d, to), result);
-      hn::StoreU(result, d, to);
+    for (int r = 0; r < kRows; ++r) {
+      REGARD_UNROLL
+      for (int v = 0; v < kVectors; ++v)
+        hn::StoreU(hn::Mul(sum[r][v], scale), d, c + r * c_stride + v * kLanes);
     }
   }
 }
@@ -132,16 +153,18 @@ constexpr int PanelsAtOnce(int rows) {
   return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
 }
 
-template <class Arith, class Layout, int kRows>
+template <class Arith, class Layout, int kRows, bool kFresh>
 void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
-    ProductTile<Arith, Layout, kRows, kPanels>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
+    ProductTile<Arith, Layout, kRows, kPanels, kFresh>(p, a, Layout::Panel(p, panel),
+                                                       c + panel * kPanel);
   }
   if constexpr (kPanels > 1) {
     for (; panel < p.panels; ++panel) {
-      ProductTile<Arith, Layout, kRows, 1>(p, a, Layout::Panel(p, panel), c + panel * kPanel);
+      ProductTile<Arith, Layout, kRows, 1, kFresh>(p, a, Layout::Panel(p, panel),
+                                                   c + panel * kPanel);
     }
   }
 }
@@ -150,7 +173,11 @@ void ProductRows(const Product& p, const float* a, float* c) {
 template <class Arith, class Layout, int kRows>
 void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
-    if (rows == kRows) return ProductRows<Arith, Layout, kRows>(p, a, c);
+    if constexpr (kRows == kTileRows) {
+      if (rows == kRows && !p.accumulate && !p.add)
+        return ProductRows<Arith, Layout, kRows, true>(p, a, c);
+    }
+    if (rows == kRows) return ProductRows<Arith, Layout, kRows, false>(p, a, c);
     ProductUpTo<Arith, Layout, kRows - 1>(p, rows, a, c);
   }
 }

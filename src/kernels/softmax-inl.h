@@ -12,6 +12,7 @@
 
 #include "kernels/exp-inl.h"
 #include "kernels/kernels.h"
+#include "kernels/pack-inl.h"
 #include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,24 +26,82 @@ inline constexpr int kSumVectors = kSumLanes / kLanes;
 static_assert(kSumLanes % kLanes == 0);
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-/// The fixed fold of the virtual lanes: i with i + 8, then + 4, + 2, + 1.
-template <class D, class V>
-HWY_INLINE float FoldLanes(D d, V sum) {
+/// The fixed fold of the virtual lanes: i with i + 8, then + 4, + 2, + 1. First those of one row
+/// that lie in different vectors.
+struct Plus {
+  template <class V>
+  static HWY_INLINE V Of(V a, V b) {
+    return hn::Add(a, b);
+  }
+};
+struct Larger {
+  template <class V>
+  static HWY_INLINE V Of(V a, V b) {
+    return hn::Max(a, b);
+  }
+};
+template <class Op>
+HWY_INLINE Vector FoldVectors(Vector row[kSumVectors]) {
+  for (int count = kSumVectors / 2; count > 0; count /= 2) {
+    for (int v = 0; v < count; ++v) row[v] = Op::Of(row[v], row[v + count]);
+  }
+  return row[0];
+}
+
+/// Then the lanes of one vector.
+template <class Op, class D, class V>
+HWY_INLINE float FoldLanes(D d, V x) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (HWY_MAX_LANES_D(D) > 1) {
     const hn::Half<D> half;
-    return FoldLanes(half, hn::Add(hn::LowerHalf(half, sum), hn::UpperHalf(half, sum)));
+    return FoldLanes<Op>(half, Op::Of(hn::LowerHalf(half, x), hn::UpperHalf(half, x)));
   }
 #endif
   (void)d;
-  return hn::GetLane(sum);
+  return hn::GetLane(x);
 }
 
-HWY_INLINE float Fold(Vector sum[kSumVectors]) {
-  for (int count = kSumVectors / 2; count > 0; count /= 2) {
-    for (int v = 0; v < count; ++v) sum[v] = hn::Add(sum[v], sum[v + count]);
+#if HWY_TARGET != HWY_SCALAR
+/// The halves of a and of b, folded: a in the lower half, b in the upper.
+template <class Op>
+HWY_INLINE Vector FoldHalves(Vector a, Vector b) {
+  const Floats d;
+  return Op::Of(hn::ConcatLowerLower(d, b, a), hn::ConcatUpperUpper(d, b, a));
+}
+
+/// kLanes rows at once, halving the vectors and the lanes of a row with each step.
+template <class Op>
+HWY_INLINE Vector FoldAllRows(Vector rows[kLanes]) {
+#if HWY_MAX_BYTES >= 32
+  REGARD_UNROLL
+  for (int i = 0; i < kLanes / 2; ++i) rows[i] = FoldHalves<Op>(rows[i], rows[i + kLanes / 2]);
+#endif
+#if HWY_MAX_BYTES >= 64
+  REGARD_UNROLL
+  for (int i = 0; i < 4; ++i) {  // blocks a a b b and c c d d to a c b d
+    const Vector ab = rows[i], cd = rows[i + 4];
+    rows[i] = Op::Of(hn::OddEvenBlocks(hn::SwapAdjacentBlocks(cd), ab),
+                     hn::OddEvenBlocks(cd, hn::SwapAdjacentBlocks(ab)));
   }
-  return FoldLanes(Floats(), sum[0]);
+#endif
+  TransposeBlocks(rows);
+  return Op::Of(Op::Of(rows[0], rows[2]), Op::Of(rows[1], rows[3]));
+}
+#endif
+
+/// Lane r: row r folded.
+template <class Op>
+HWY_INLINE Vector FoldRows(Vector rows[kLanes], std::int64_t num_rows) {
+  const Floats d;
+#if HWY_TARGET != HWY_SCALAR
+  if (num_rows > kLanes / 4) {
+    for (std::int64_t r = num_rows; r < kLanes; ++r) rows[r] = rows[0];
+    return FoldAllRows<Op>(rows);
+  }
+#endif
+  HWY_ALIGN float results[kLanes] = {};
+  for (std::int64_t r = 0; r < num_rows; ++r) results[r] = FoldLanes<Op>(d, rows[r]);
+  return hn::Load(d, results);
 }
 
 /// scores[j] = -inf where bit j is 0, for up to 64 columns.
@@ -74,39 +133,94 @@ struct PairWeights {
 };
 #endif
 
-/// One row: max over all columns, then w_j = exp(s_j - max), and their sum. columns: a multiple of
-/// Weights::kColumns.
-template <class Weights>
-HWY_INLINE void SoftmaxRow(float* scores, std::int64_t columns, float* row_max, float* row_sum) {
+/// Rows that are worked on together, so that chains of additions and maxima overlap.
+inline constexpr int kRowsTogether = kSumVectors == 1 ? 4 : 1;
+
+/// Per row the largest score of each lane.
+template <int kRows>
+HWY_INLINE void FindPeaks(const Softmax& s, std::int64_t first, std::int64_t columns,
+                          Vector* peaks) {
+  const Floats d;
+  Vector peak[kRows][kSumVectors];
+  REGARD_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    REGARD_UNROLL
+    for (int v = 0; v < kSumVectors; ++v) peak[r][v] = hn::Set(d, kMinusInfinity);
+  }
+  const float* scores = s.scores + first * s.stride;
+  for (std::int64_t j = 0; j < columns; j += kSumLanes) {
+    REGARD_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      REGARD_UNROLL
+      for (int v = 0; v < kSumVectors; ++v)
+        peak[r][v] = hn::Max(peak[r][v], hn::LoadU(d, scores + r * s.stride + j + v * kLanes));
+    }
+  }
+  REGARD_UNROLL
+  for (int r = 0; r < kRows; ++r) peaks[r] = FoldVectors<Larger>(peak[r]);
+}
+
+/// w = exp(score - shift), and per row the sums of the lanes: NaN where the row holds a NaN (or
+/// +inf: inf - inf). What is below e^-69 becomes 0: all weights are 2^-99.5 less than exp says,
+/// which most do not notice, and a masked score needs no test of its own.
+template <class Weights, int kRows>
+HWY_INLINE void Weigh(const Softmax& s, std::int64_t first, std::int64_t columns,
+                      const float* shifts, Vector* sums) {
   constexpr int kVectors = static_cast<int>(Weights::kColumns) / kLanes;
   const Floats d;
-  Vector peaks[kVectors];
-  for (int v = 0; v < kVectors; ++v) peaks[v] = hn::Set(d, kMinusInfinity);
-  for (std::int64_t j = 0; j < columns; j += Weights::kColumns) {
+  const Vector least = hn::Set(d, -69.0f), nothing = ExpOfNumber(d, least);
+  Vector sum[kRows][kSumVectors], poison[kRows];
+  REGARD_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    poison[r] = hn::Zero(d);
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      peaks[v] = hn::Max(peaks[v], hn::LoadU(d, scores + j + v * kLanes));
+    for (int v = 0; v < kSumVectors; ++v) sum[r][v] = hn::Zero(d);
   }
-  Vector peak = peaks[0];
-  for (int v = 1; v < kVectors; ++v) peak = hn::Max(peak, peaks[v]);
-  // Highway's EMU128 starts its reduction at the lowest finite float, so -inf is asked for first.
-  const bool sees_nothing = hn::AllTrue(d, hn::Eq(peak, hn::Set(d, kMinusInfinity)));
-  const float max = sees_nothing ? kMinusInfinity : hn::ReduceMax(d, peak);
-  // A row that sees nothing would compute -inf - -inf; shifted by 0 its weights are exp(-inf) = 0.
-  const Vector shift = hn::Set(d, sees_nothing ? 0.0f : max);
-  Vector sum[kSumVectors];
-  for (int v = 0; v < kSumVectors; ++v) sum[v] = hn::Zero(d);
+  float* scores = s.scores + first * s.stride;
   for (std::int64_t j = 0; j < columns; j += Weights::kColumns) {
-    Vector weights[kVectors];
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      weights[v] = Exp(d, hn::Sub(hn::LoadU(d, scores + j + v * kLanes), shift));
-      sum[v % kSumVectors] = hn::Add(sum[v % kSumVectors], weights[v]);
+    for (int r = 0; r < kRows; ++r) {
+      float* row = scores + r * s.stride;
+      Vector weights[kVectors];
+      REGARD_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const Vector x = hn::Sub(hn::LoadU(d, row + j + v * kLanes), hn::Set(d, shifts[r]));
+        poison[r] = hn::Add(poison[r], x);
+        weights[v] = hn::Sub(ExpOfNumber(d, hn::Max(least, x)), nothing);
+        sum[r][v % kSumVectors] = hn::Add(sum[r][v % kSumVectors], weights[v]);
+      }
+      Weights::Store(weights, row, j);
     }
-    Weights::Store(weights, scores, j);
   }
-  *row_max = max;
-  *row_sum = Fold(sum);
+  REGARD_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    // exp may have made any weight of a NaN.
+    sums[r] = hn::IfThenElse(hn::IsNaN(poison[r]), poison[r], FoldVectors<Plus>(sum[r]));
+  }
+}
+
+/// Up to kLanes rows: the maximum over all columns, then w_j = exp(s_j - max), and their sum.
+/// columns: a multiple of Weights::kColumns.
+template <class Weights>
+void SoftmaxRows(const Softmax& s, std::int64_t first, std::int64_t rows, std::int64_t columns) {
+  const Floats d;
+  Vector folds[kLanes];
+  std::int64_t r = 0;
+  for (; r + kRowsTogether <= rows; r += kRowsTogether)
+    FindPeaks<kRowsTogether>(s, first + r, columns, folds + r);
+  for (; r < rows; ++r) FindPeaks<1>(s, first + r, columns, folds + r);
+
+  const auto count = static_cast<std::size_t>(rows);
+  const Vector max = FoldRows<Larger>(folds, rows);
+  hn::StoreN(max, d, s.max + first, count);
+  // A row that sees nothing would compute -inf - -inf; shifted by 0 its weights are exp(-inf) = 0.
+  HWY_ALIGN float shifts[kLanes];
+  hn::Store(hn::IfThenZeroElse(hn::Eq(max, hn::Set(d, kMinusInfinity)), max), d, shifts);
+
+  for (r = 0; r + kRowsTogether <= rows; r += kRowsTogether)
+    Weigh<Weights, kRowsTogether>(s, first + r, columns, shifts + r, folds + r);
+  for (; r < rows; ++r) Weigh<Weights, 1>(s, first + r, columns, shifts + r, folds + r);
+  hn::StoreN(FoldRows<Plus>(folds, rows), d, s.sum + first, count);
 }
 
 template <class Weights>
@@ -116,8 +230,9 @@ void RunSoftmax(const Softmax& s) {
   for (std::int64_t r = 0; r < s.rows; ++r) {
     float* row = s.scores + r * s.stride;
     for (std::int64_t j = s.columns; j < padded; ++j) row[j] = kMinusInfinity;
-    SoftmaxRow<Weights>(row, padded, s.max + r, s.sum + r);
   }
+  for (std::int64_t r = 0; r < s.rows; r += kLanes)
+    SoftmaxRows<Weights>(s, r, HWY_MIN(s.rows - r, std::int64_t{kLanes}), padded);
 }
 
 /// The factors that bring two sides with these maxima to their common maximum. A side that saw no

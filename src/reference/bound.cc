@@ -11,12 +11,13 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;         // u: float32's unit roundoff
 constexpr double kExpError = 4 * kUnit;   // eps_e: exp is within 2 ulp, an ulp is at most 2 u
+constexpr double kExpSlope = kUnit / 16;  // and |x| times this
 constexpr double kLogError = 4 * kUnit;   // eps_log: the same for log
 constexpr double kTanhError = 8 * kUnit;  // eps_tanh: tanh is within 4 ulp
 constexpr double kWeightUnit = 0x1p-8;    // u_p: bf16's unit roundoff
 constexpr double kNormal = 0x1p-126;      // the smallest normal number of float32 and bf16
-constexpr double kFlush = kNormal * (1 + kExpError);  // phi: exp gives 0 for results below kNormal
-constexpr double kSubnormal = 0x1p-150;               // eta: half the smallest subnormal number
+constexpr double kFlush = 0x1p-99;        // phi: a weight loses so much, or all it has
+constexpr double kSubnormal = 0x1p-150;   // eta: half the smallest subnormal number
 constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kChunk = 256;            // keys whose weights share one maximum
@@ -49,7 +50,7 @@ double finite_or_infinity(double x) { return std::isfinite(x) ? x : kInfinity; }
 // wrong by max_shift.
 double log_weight_error(double below, double error, double max_shift, std::int64_t exps) {
   return error + static_cast<double>(exps) * -std::log1p(-kExpError) +
-         kUnit * (below + error + max_shift);
+         (kUnit + kExpSlope) * (below + error + max_shift);
 }
 
 // The nearest multiple, ties to even, of 2^-bits of x's power of two, but of least_step at least.
@@ -140,11 +141,11 @@ Rounding any_bf16_rounding() { return {1, kWeightUnit}; }
 Rounding bf16_rounding(double below, double error, double max_shift) {
   // Relative to its chunk's maximum, so that the shift does not cancel.
   const double x = max_shift + log_weight_error(below, error, max_shift, 1);
-  const double w = std::exp(-below), least = std::exp(-below - x), most = std::exp(x - below);
-  if (most < kNormal) return {};  // exp gives 0: nothing is left to round
-  if (!(least > 0) || !std::isfinite(most)) return {1, kInfinity};
-  const double factor = round_to_bits(w, 8, 0) / w;
-  const double more = round_to_bits(most, 8, 0) / least, less = round_to_bits(least, 8, 0) / most;
+  const double w = std::exp(-below), down = std::exp(-below - x), most = std::exp(x - below);
+  if (most < kFlush / 2) return {};  // the weight is 0: nothing is left to round
+  if (!(down > 0) || !std::isfinite(most)) return {1, kInfinity};
+  const double least = std::max(down - kFlush, 0.0), factor = round_to_bits(w, 8, 0) / w;
+  const double more = round_to_bits(most, 8, 0) / down, less = round_to_bits(least, 8, 0) / most;
   return {factor, std::max(more - factor, factor - less)};
 }
 

@@ -203,8 +203,11 @@ TEST(Kernels, SoftmaxTakesTheMaximumFirstAndSumsInSixteenLanes) {
       scores.data()[2 * padded] = std::nanf("");
       std::vector<float> weights(scores.data(), scores.data() + columns);
       const float peak = *std::max_element(weights.begin(), weights.end());
-      for (float& w : weights) w -= peak;
+      float nothing = -69.0F;
+      k->exp(&nothing, &nothing, 1);
+      for (float& w : weights) w = std::max(w - peak, -69.0F);
       k->exp(weights.data(), weights.data(), columns);
+      for (float& w : weights) w -= nothing;
 
       k->f32->softmax({.scores = scores.data(),
                        .stride = padded,
