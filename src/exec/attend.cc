@@ -31,6 +31,13 @@ std::uint32_t bit_of(const ChunkTiles& tiles, const Tile& tile) noexcept {
   return 1U << (tile.kv_begin - tiles.chunk_begin) / kTileKeys;
 }
 
+/// The end of the tiles without a gap from `first` on.
+const Tile* adjacent_end(const ChunkTiles& tiles, const Tile* first) noexcept {
+  const Tile* end = first + 1;
+  while (end != tiles.end() && end->kv_begin == end[-1].kv_end) ++end;
+  return end;
+}
+
 /// Tiles that one product takes: neighbours that are packed already, or one that is not yet. So the
 /// first strip of a block packs and uses a tile while it is in L1, and the others use whole chunks.
 const Tile* run_end(const ChunkTiles& tiles, const Tile* first, std::uint32_t packed) noexcept {
@@ -55,25 +62,32 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
            const Pace& pace, Workspace& w) noexcept {
   const std::int64_t depth = s.arithmetic->words(s.shape.head_dim), panel = s.kernels->panel;
   for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
-    end = run_end(w.tiles, tile, w.keys_packed);
+    end = adjacent_end(w.tiles, tile);
+    const bool in_place = w.keys_in_place && end[-1].kv_end - tile->kv_begin >= panel;
+    if (!in_place) end = run_end(w.tiles, tile, w.keys_packed);
     const std::int64_t offset = tile->kv_begin - w.tiles.chunk_begin,
                        keys = end[-1].kv_end - tile->kv_begin;
     float* packed = w.key + (w.one_strip ? 0 : offset * depth);
+    const Product p{.a = query,
+                    .a_stride = depth,
+                    .rows = strip.count(),
+                    .b = packed,
+                    .b_panel = depth * panel,
+                    .panels = s.padded(keys) / panel,
+                    .depth = depth,
+                    .c = w.scores + offset,
+                    .c_stride = kChunkKeys,
+                    .scale = s.scale,
+                    .accumulate = false,
+                    .meanwhile = pace.score};
+    if (in_place) {
+      const Tile all{tile->kv_begin, end[-1].kv_end, TileKind::kFull};
+      s.arithmetic->dot_in_place[index(call.key.dtype)](p, keys_of(s, call.key, strip, all));
+      continue;
+    }
     if (take(w, *tile, w.keys_packed))
-      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed,
-                                                        pace.pack_keys);
-    s.arithmetic->product({.a = query,
-                           .a_stride = depth,
-                           .rows = strip.count(),
-                           .b = packed,
-                           .b_panel = depth * panel,
-                           .panels = s.padded(keys) / panel,
-                           .depth = depth,
-                           .c = w.scores + offset,
-                           .c_stride = kChunkKeys,
-                           .scale = s.scale,
-                           .accumulate = false,
-                           .meanwhile = pace.score});
+      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed);
+    s.arithmetic->product(p);
   }
 }
 
@@ -81,8 +95,7 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
 void modify(const Setup& s, const Rows& strip, Workspace& w) noexcept {
   const Sequence& sequence = s.sequences[static_cast<std::size_t>(strip.sequence)];
   for (const Tile *tile = w.tiles.begin(), *end; tile != w.tiles.end(); tile = end) {
-    end = tile + 1;
-    while (end != w.tiles.end() && end->kv_begin == end[-1].kv_end) ++end;
+    end = adjacent_end(w.tiles, tile);
     const ScoreStrip scores{.tile = {.scores = w.scores + (tile->kv_begin - w.tiles.chunk_begin),
                                      .stride = kChunkKeys,
                                      .num_rows = strip.count(),
@@ -189,9 +202,13 @@ ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Ti
   if (run.poisoned) return run;
   run.in_place = readable(*begin);
   if (!run.in_place) run.end = run_end(w.tiles, begin, w.values_packed);
-  while (run.in_place && run.end != w.tiles.end() && run.end->kv_begin == run.end[-1].kv_end &&
-         readable(*run.end))
-    ++run.end;
+  // One or two rows take whole rows of values, and many have time for memory. Between, products
+  // take two panels of a tile's values and return for the rest before it has left the cache.
+  const bool by_tile = strip.count() > 2 && strip.count() <= 6;
+  if (run.in_place && !by_tile) {
+    run.end = adjacent_end(w.tiles, begin);
+    while (run.end > begin + 1 && !readable(run.end[-1])) --run.end;
+  }
   for (const Tile* t = begin + 1; t < run.end; ++t) {
     if (is_poisoned(s, call, strip, *t, w)) run.end = t;
   }
@@ -200,13 +217,13 @@ ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Ti
 
 /// The packed values of a run, from its first key on; packed now if they are not yet.
 const float* packed_values(const Setup& s, const Call& call, const Rows& strip, const ValueRun& run,
-                           const Pace& pace, Workspace& w) noexcept {
+                           Workspace& w) noexcept {
   const std::int64_t offset =
       w.one_strip ? 0 : (run.begin->kv_begin - w.tiles.chunk_begin) / s.arithmetic->word;
   float* packed = w.value + offset * s.kernels->panel;
   if (take(w, *run.begin, w.values_packed)) {
     s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *run.begin),
-                                                     w.value_depth, packed, pace.pack_values);
+                                                     w.value_depth, packed);
   }
   return packed;
 }
@@ -240,7 +257,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
       p.b_row = call.value.strides[2];
       s.arithmetic->product_in_place[index(call.value.dtype)](p);
     } else {
-      p.b = packed_values(s, call, strip, run, pace, w) + skip * panel;
+      p.b = packed_values(s, call, strip, run, w) + skip * panel;
       p.b_panel = w.value_depth * panel;
       if (run.poisoned) accumulate_visible(s, *tile, tiles, p);
       if (!run.poisoned) s.arithmetic->product(p);
@@ -259,10 +276,11 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
   const Rows rows = rows_of(s, call, block);
   kernels::Prefetch prefetch;
   w.one_strip = num_strips(s, block) == 1;
+  w.keys_in_place = w.one_strip && call.key.strides[3] == 1;
   w.values_in_place =
       w.one_strip && call.value.strides[3] == 1 && s.shape.value_dim == s.out_stride();
   w.value_depth = (w.one_strip ? kTileKeys : kChunkKeys) / s.arithmetic->word;
-  const Pace pace(s, call, block, w.values_in_place, prefetch);
+  const Pace pace(s, call, block, prefetch);
   load_queries(s, call, rows, w.query);
   for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len;
        ++chunk) {

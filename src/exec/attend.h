@@ -105,7 +105,7 @@ struct Workspace {
   std::array<MergeTree, kBlockStrips> trees;
   ChunkTiles tiles;
   bool one_strip;                            ///< of the block at hand: nothing packed is used twice
-  bool values_in_place;                      ///< the product may read them where they lie
+  bool keys_in_place, values_in_place;       ///< the product may read them where they lie
   std::int64_t value_depth;                  ///< words from panel to panel of packed values
   std::uint32_t keys_packed, values_packed;  ///< bit per tile of the chunk at hand
   std::uint32_t values_seen, values_finite;  ///< bit per tile: looked at, and found finite

@@ -30,7 +30,7 @@ PackedLinear::PackedLinear(const kernels::KernelTable& kernels, TensorView<const
   const std::int64_t panels = (out_ + kernels.panel - 1) / kernels.panel;
   packed_.resize(static_cast<std::size_t>(panels * kernels.panel * in_));
   kernels.f32->pack_columns[kernels::index(DType::kF32)](
-      {weight.data, out_, in_, weight.strides[0], weight.strides[1]}, packed_.data(), {});
+      {weight.data, out_, in_, weight.strides[0], weight.strides[1]}, packed_.data());
 }
 
 void PackedLinear::run(TensorView<const float, 2> x, TensorView<float, 2> y,

@@ -11,14 +11,13 @@ struct Call;
 struct RowBlock;
 
 /// Products never wait for memory, packing does: so the next chunk is asked for while this one is
-/// computed, a little with every step of every kernel. Many rows: by the products alone, which take
-/// nearly all the time. A single strip (decode) reads at the memory's speed: packing asks too, in
-/// proportion to its share of the time.
+/// computed, a little with every step of the products, which take nearly all the time. A single
+/// strip (decode) packs nothing: its kernels read at the memory's speed and ask for themselves.
 struct Pace {
-  Pace(const Setup& setup, const Call& call, const RowBlock& block, bool values_in_place,
+  Pace(const Setup& setup, const Call& call, const RowBlock& block,
        kernels::Prefetch& prefetch) noexcept;
 
-  kernels::Meanwhile score, value, pack_keys, pack_values;
+  kernels::Meanwhile score, value;
 };
 
 }  // namespace regard::exec

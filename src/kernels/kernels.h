@@ -55,10 +55,9 @@ struct Stream {
 /// Depth of a step of a product's register tile, about the same time for every number of rows.
 constexpr std::int64_t step_depth(std::int64_t rows) { return rows <= 2 ? 4 : rows <= 6 ? 8 : 32; }
 
-/// What a kernel asks for while it computes, evenly over its time: hardware drops requests that
-/// come in bursts. Two streams in turns, `pairs` lines of each with every step of a kernel:
-/// step_depth() in a product's register tile, a vector's worth of columns by a vector's of rows or
-/// two rows in packing.
+/// What a product asks for while it computes, evenly over its time: hardware drops requests that
+/// come in bursts. Two streams in turns, `pairs` lines of each with every step of a register tile
+/// (step_depth()).
 struct Prefetch {
   Stream first, second;
 
@@ -125,14 +124,12 @@ struct Arithmetic {
   const char* name;   ///< "f32" or "bf16"
   std::int64_t word;  ///< elements along the depth in one word: 1 or 2
   std::array<void (*)(const Matrix& source, float* words, std::int64_t stride), kDTypes> load_rows;
-  std::array<void (*)(const Matrix& source, float* packed, Meanwhile meanwhile), kDTypes>
-      pack_columns;
-  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed,
-                      Meanwhile meanwhile),
-             kDTypes>
+  std::array<void (*)(const Matrix& source, float* packed), kDTypes> pack_columns;
+  std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed), kDTypes>
       pack_rows;
   void (*product)(const Product& p);
   std::array<void (*)(const Product& p), kDTypes> product_in_place;  ///< b as rows of storage
+  std::array<void (*)(const Product& p, const Matrix& b), kDTypes> dot_in_place;  ///< b's rows
   void (*softmax)(const Softmax& s);
   double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of
                                          ///< independent multiply-adds in registers

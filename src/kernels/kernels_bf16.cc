@@ -6,6 +6,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
+#include "kernels/dot-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/pack-inl.h"
 #include "kernels/product-inl.h"
@@ -24,6 +25,7 @@ const Arithmetic* PairArithmetic() {
       .pack_rows = {nullptr, PackRowPairs, nullptr},
       .product = RunProduct<PairMultiplyAdd, Packed>,
       .product_in_place = {nullptr, RunProduct<PairMultiplyAdd, PairsInPlace>, nullptr},
+      .dot_in_place = {nullptr, RunDot<PairMultiplyAdd, PairsAsTheyAre>, nullptr},
       .softmax = RunSoftmax<PairWeights>,
       .peak = Peak<PairMultiplyAdd, 4>,
   };

@@ -7,6 +7,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
+#include "kernels/dot-inl.h"
 #include "kernels/exp-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/pack-inl.h"
@@ -31,6 +32,8 @@ const KernelTable& Table() {
       .product_in_place = {RunProduct<MultiplyAdd, InPlace<float>>,
                            RunProduct<MultiplyAdd, InPlace<bf16>>,
                            RunProduct<MultiplyAdd, InPlace<f16>>},
+      .dot_in_place = {RunDot<MultiplyAdd, Widened<float>>, RunDot<MultiplyAdd, Widened<bf16>>,
+                       RunDot<MultiplyAdd, Widened<f16>>},
       .softmax = RunSoftmax<FloatWeights>,
       .peak = Peak<MultiplyAdd, 2>,
   };

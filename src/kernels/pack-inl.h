@@ -121,11 +121,16 @@ HWY_INLINE void Transpose(Vector v[kLanes]) {
 #endif
 }
 
+#else
+HWY_INLINE void Transpose(Vector[kLanes]) {}
+#endif
+
+#if HWY_TARGET != HWY_SCALAR
 /// kLanes rows (the first `rows` of them, the others 0) x all columns, transposed:
 /// packed[word][lane].
 template <class View>
 HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t rows,
-                          float* packed, Meanwhile meanwhile) {
+                          float* packed) {
   using T = typename View::Type;
   constexpr std::int64_t kPerVector = kLanes * View::kPerWord;
   const Floats d;
@@ -133,7 +138,6 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
 
   for (std::int64_t c = 0; c < source.columns; c += kPerVector) {
     const std::int64_t left = source.columns - c;
-    meanwhile.step();
     Vector v[kLanes];
     if (rows == kLanes && left >= kPerVector) {
       REGARD_UNROLL
@@ -160,7 +164,7 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
 /// Rows of the source become columns: packed[p][w][j] = word w of source row p * kPanel + j; absent
 /// rows are 0.
 template <class View>
-void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile meanwhile) {
+void PackColumns(const Matrix& source, float* packed) {
   using T = typename View::Type;
   const std::int64_t words = (source.columns + View::kPerWord - 1) / View::kPerWord;
   for (std::int64_t first = 0; first < source.rows; first += kPanel, packed += words * kPanel) {
@@ -168,8 +172,7 @@ void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile
     if (source.column_stride == 1) {
       for (std::int64_t lane = 0; lane < kPanel; lane += kLanes) {
         const std::int64_t rows = HWY_MIN(source.rows - first - lane, std::int64_t{kLanes});
-        PackLanes<View>(source, first + lane, HWY_MAX(rows, std::int64_t{0}), packed + lane,
-                        meanwhile);
+        PackLanes<View>(source, first + lane, HWY_MAX(rows, std::int64_t{0}), packed + lane);
       }
       continue;
     }
@@ -190,7 +193,7 @@ void PackColumns(const Matrix& source, float* packed, [[maybe_unused]] Meanwhile
 /// Columns are cut into panels: packed[p][r][j] = source[r][p * kPanel + j], absent columns 0,
 /// panels packed_depth rows apart.
 template <class T>
-void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed, Meanwhile meanwhile) {
+void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed) {
   const Floats d;
   const std::int64_t columns = source.columns, panel_stride = packed_depth * kPanel;
   const std::int64_t full = source.column_stride == 1 ? columns / kLanes * kLanes : 0;
@@ -199,7 +202,6 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed, Me
   for (std::int64_t r = 0; r < source.rows; ++r, packed += kPanel) {
     const T* from = static_cast<const T*>(source.data) + r * source.row_stride;
     std::int64_t c = 0;
-    if (r % 2 == 0) meanwhile.step();
     for (; c < full; c += kLanes) {
       hn::StoreU(Load(from + c), d, packed + c / kPanel * panel_stride + c % kPanel);
     }
@@ -213,8 +215,7 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed, Me
 #if HWY_NATIVE_DOT_BF16
 /// Two rows at a time: packed[p][r][j] = (source[2 r][p * kPanel + j], source[2 r + 1][...]), what
 /// is absent 0, panels packed_depth words apart.
-inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float* packed,
-                         Meanwhile meanwhile) {
+inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float* packed) {
   const hn::Repartition<std::uint16_t, Floats> d;
   const Floats words;
   const auto* data = static_cast<const std::uint16_t*>(source.data);
@@ -226,7 +227,6 @@ inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float*
     const std::uint16_t* even = data + r * source.row_stride;
     const std::uint16_t* odd = r + 1 < source.rows ? even + source.row_stride : nullptr;
     std::int64_t c = 0;
-    meanwhile.step();
     if (source.column_stride == 1 && odd != nullptr) {
       for (; c + kPanel <= columns; c += kPanel) {
         const auto a = hn::LoadU(d, even + c), b = hn::LoadU(d, odd + c);

@@ -40,8 +40,10 @@ struct Packed {
   static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
     return p.b + panel * p.b_panel;
   }
+  static HWY_INLINE std::int64_t Lead(const Product&, std::int64_t) { return 0; }
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, std::int64_t,
+                                 Vector* row) {
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       row[v] = hn::LoadU(Floats(),
@@ -50,17 +52,35 @@ struct Packed {
   }
 };
 
+/// Rows that are asked for ahead of those at hand where rows are read in pieces: 16 KiB. Pieces are
+/// requests that hardware does not foresee; what is read from end to end it does, and asking too
+/// only disturbs it.
+template <class T>
+HWY_INLINE std::int64_t RowsAhead(std::int64_t columns) {
+  const auto rows = (16 << 10) / (columns * static_cast<std::int64_t>(sizeof(T)));
+  return HWY_MAX(rows, std::int64_t{kLanes});
+}
+
 /// As rows of T lie in storage.
 template <class T>
 struct InPlace {
   static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
     return reinterpret_cast<const float*>(reinterpret_cast<const T*>(p.b) + panel * kPanel);
   }
+  /// Elements ahead that a row is asked for, when `panels` are fewer than it has; else 0.
+  static HWY_INLINE std::int64_t Lead(const Product& p, std::int64_t panels) {
+    return panels < p.panels ? RowsAhead<T>(p.panels * kPanel) * p.b_row : 0;
+  }
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k,
+                                 std::int64_t lead, Vector* row) {
     const T* from = reinterpret_cast<const T*>(b) + k * p.b_row;
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) row[v] = Load(from + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      if (v * kLanes * sizeof(T) % 64 == 0 && lead != 0)
+        __builtin_prefetch(from + lead + v * kLanes, 0, 2);
+      row[v] = Load(from + v * kLanes);
+    }
   }
 };
 
@@ -68,11 +88,16 @@ struct InPlace {
 /// Rows 2 k and 2 k + 1 of bf16, as pairs.
 struct PairsInPlace : InPlace<regard::bf16> {
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, Vector* row) {
+  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k,
+                                 std::int64_t lead, Vector* row) {
     const hn::Repartition<std::uint16_t, Floats> d;
     const auto* even = reinterpret_cast<const std::uint16_t*>(b) + 2 * k * p.b_row;
     REGARD_UNROLL
     for (int v = 0; v < kVectors; v += 2) {
+      if (lead != 0) {
+        __builtin_prefetch(even + lead + v * kLanes, 0, 2);
+        __builtin_prefetch(even + lead + p.b_row + v * kLanes, 0, 2);
+      }
       const auto x = hn::LoadU(d, even + v * kLanes), y = hn::LoadU(d, even + p.b_row + v * kLanes);
       row[v] = hn::BitCast(Floats(), hn::InterleaveWholeLower(d, x, y));
       row[v + 1] = hn::BitCast(Floats(), hn::InterleaveWholeUpper(d, x, y));
@@ -84,10 +109,10 @@ struct PairsInPlace : InPlace<regard::bf16> {
 /// sum[r] += a[r][k] * b[k].
 template <class Arith, class Layout, int kRows, int kVectors>
 HWY_INLINE void ProductStep(const Product& p, const float* HWY_RESTRICT a,
-                            const float* HWY_RESTRICT b, std::int64_t k,
+                            const float* HWY_RESTRICT b, std::int64_t k, std::int64_t lead,
                             Vector (&sum)[kRows][kVectors]) {
   Vector row[kVectors];
-  Layout::template LoadRow<kVectors>(p, b, k, row);
+  Layout::template LoadRow<kVectors>(p, b, k, lead, row);
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     const Vector x = hn::Set(Floats(), a[r * p.a_stride + k]);
@@ -100,7 +125,7 @@ HWY_INLINE void ProductStep(const Product& p, const float* HWY_RESTRICT a,
 /// whatever kRows and kPanels are. kFresh: p neither accumulates nor adds; to ask costs 40 cycles.
 template <class Arith, class Layout, int kRows, int kPanels, bool kFresh>
 HWY_INLINE void ProductTile(const Product& p, const float* HWY_RESTRICT a,
-                            const float* HWY_RESTRICT b, float* HWY_RESTRICT c) {
+                            const float* HWY_RESTRICT b, float* HWY_RESTRICT c, std::int64_t lead) {
   constexpr int kVectors = kPanels * kTileVectors;
   constexpr std::int64_t kStepDepth = step_depth(kRows);
   const Floats d;
@@ -122,10 +147,10 @@ HWY_INLINE void ProductTile(const Product& p, const float* HWY_RESTRICT a,
   std::int64_t k = 0;
   for (; k + 2 <= depth; k += 2) {  // by two: one at a time loses 4 % to the loop itself
     if (k % kStepDepth == 0) p.meanwhile.step();
-    ProductStep<Arith, Layout>(p, a, b, k, sum);
-    ProductStep<Arith, Layout>(p, a, b, k + 1, sum);
+    ProductStep<Arith, Layout>(p, a, b, k, lead, sum);
+    ProductStep<Arith, Layout>(p, a, b, k + 1, lead, sum);
   }
-  if (k < depth) ProductStep<Arith, Layout>(p, a, b, k, sum);
+  if (k < depth) ProductStep<Arith, Layout>(p, a, b, k, lead, sum);
   const Vector scale = hn::Set(d, p.scale);
   if (!kFresh && p.add) {
     REGARD_UNROLL
@@ -156,15 +181,16 @@ constexpr int PanelsAtOnce(int rows) {
 template <class Arith, class Layout, int kRows, bool kFresh>
 void ProductRows(const Product& p, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
+  const std::int64_t lead = Layout::Lead(p, kPanels);
   std::int64_t panel = 0;
   for (; panel + kPanels <= p.panels; panel += kPanels) {
     ProductTile<Arith, Layout, kRows, kPanels, kFresh>(p, a, Layout::Panel(p, panel),
-                                                       c + panel * kPanel);
+                                                       c + panel * kPanel, lead);
   }
   if constexpr (kPanels > 1) {
     for (; panel < p.panels; ++panel) {
       ProductTile<Arith, Layout, kRows, 1, kFresh>(p, a, Layout::Panel(p, panel),
-                                                   c + panel * kPanel);
+                                                   c + panel * kPanel, lead);
     }
   }
 }
@@ -182,19 +208,19 @@ void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) 
   }
 }
 
+/// Rows of the next tile: the last ones are shared evenly between two tiles.
+HWY_INLINE std::int64_t RowsOfTile(std::int64_t left) {
+  if (left <= kTileRows) return left;
+  return left < 2 * kTileRows ? (left + 1) / 2 : kTileRows;
+}
+
 /// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24
-/// multiply-adds. The last rows are shared evenly between two tiles.
+/// multiply-adds.
 template <class Arith, class Layout>
 void RunProduct(const Product& p) {
-  for (std::int64_t r = 0; r < p.rows;) {
-    const std::int64_t left = p.rows - r;
-    const std::int64_t rows = left <= kTileRows      ? left
-                              : left < 2 * kTileRows ? (left + 1) / 2
-                                                     : kTileRows;
-    const float* a = p.a + r * p.a_stride;
-    float* c = p.c + r * p.c_stride;
-    ProductUpTo<Arith, Layout, kTileRows>(p, rows, a, c);
-    r += rows;
+  for (std::int64_t r = 0, rows; r < p.rows; r += rows) {
+    rows = RowsOfTile(p.rows - r);
+    ProductUpTo<Arith, Layout, kTileRows>(p, rows, p.a + r * p.a_stride, p.c + r * p.c_stride);
   }
 }
 

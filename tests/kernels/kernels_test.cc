@@ -123,7 +123,7 @@ TEST(Kernels, PackColumnsTransposesIntoPanels) {
                          depth = source.matrix.columns;
       const GuardedBuffer packed(count(panels * depth * k->panel));
       std::fill_n(packed.data(), packed.size(), 7.0F);
-      k->f32->pack_columns[0](source.matrix, packed.data(), {});
+      k->f32->pack_columns[0](source.matrix, packed.data());
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(packed.size()); ++i) {
         const std::int64_t panel = i / (depth * k->panel), column = i / k->panel % depth;
         ASSERT_TRUE(same(packed.data()[i], source.at(panel * k->panel + i % k->panel, column)))
@@ -150,7 +150,7 @@ TEST(Kernels, PackRowsCopiesIntoPanelsAndIsFiniteNotices) {
       const std::int64_t depth = source.matrix.rows + rng.integer(0, 3);
       const GuardedBuffer packed(count(((panels - 1) * depth + source.matrix.rows) * k->panel));
       EXPECT_EQ(k->is_finite[0](source.matrix), !poison) << k->isa;
-      k->f32->pack_rows[0](source.matrix, depth, packed.data(), {});
+      k->f32->pack_rows[0](source.matrix, depth, packed.data());
       for (std::int64_t panel = 0; panel < panels; ++panel) {
         for (std::int64_t i = 0; i < source.matrix.rows * k->panel; ++i) {
           const float want = source.at(i / k->panel, panel * k->panel + i % k->panel);

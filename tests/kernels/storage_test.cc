@@ -49,8 +49,8 @@ void widens(std::uint64_t seed) {
     std::vector<float> loaded(count(rows * stride)), keys(count((rows + panel) * columns));
     std::vector<float> values(count((columns + panel) * rows));
     k->f32->load_rows[dtype](source.matrix, loaded.data(), stride);
-    k->f32->pack_columns[dtype](source.matrix, keys.data(), {});
-    k->f32->pack_rows[dtype](source.matrix, rows, values.data(), {});
+    k->f32->pack_columns[dtype](source.matrix, keys.data());
+    k->f32->pack_rows[dtype](source.matrix, rows, values.data());
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) {
         const auto want = bits(static_cast<float>(source.at(r, c)));
@@ -140,8 +140,8 @@ TEST(Storage, PairsOfBf16) {
           by_row(count(words * width));
       std::vector<float> c(count(rows * width)), d(c.size());
       k->bf16->load_rows[1](query.matrix, a.data(), words);
-      k->bf16->pack_columns[1](key.matrix, by_column.data(), {});
-      k->bf16->pack_rows[1](value.matrix, words, by_row.data(), {});
+      k->bf16->pack_columns[1](key.matrix, by_column.data());
+      k->bf16->pack_rows[1](value.matrix, words, by_row.data());
       kernels::Product p{.a = a.data(),
                          .a_stride = words,
                          .rows = rows,
