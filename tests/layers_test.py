@@ -28,7 +28,7 @@ LIBRARIES = {
     r"sha2\.h": ["src/model/"],
     r"CLI/.*": ["cli/"],
 }
-COMMENTED = {".cc": "//", ".h": "//", ".py": "#", ".sh": "#", ".cmake": "#", ".txt": "#"}
+COMMENTED = {".cc": "//", ".c": "//", ".h": "//", ".py": "#", ".sh": "#", ".cmake": "#", ".txt": "#"}
 SOURCE_FOLDERS = ["include", "src", "cli", "viewer", "tests", "bench", "examples", "cmake", "tools"]
 MAX_LINES = 600
 

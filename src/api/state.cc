@@ -1,5 +1,5 @@
 // src/api/state.cc - attention over a part of the keys, and the parts put together.
-#include "regard/state.h"
+#include "api/state.h"
 
 #include <algorithm>
 #include <limits>
@@ -11,9 +11,8 @@
 #include "plan/plan.h"
 
 namespace regard {
-namespace {
 
-AttentionState empty_state(const AttentionShape& s) {
+AttentionState api::empty_state(const AttentionShape& s) {
   AttentionState state{.batch = s.batch,
                        .num_heads = s.num_heads,
                        .q_len = s.q_len,
@@ -27,6 +26,8 @@ AttentionState empty_state(const AttentionShape& s) {
   state.out.assign(rows * static_cast<std::size_t>(s.value_dim), 0.0f);
   return state;
 }
+
+namespace {
 
 void check_state(const char* what, const AttentionState& state) {
   const std::string name = what;
@@ -62,7 +63,7 @@ AttentionState partial_attention(InputView<4> query, InputView<4> key, InputView
                              .value_dtype = value.dtype};
   api::check_plan(shape, options);
   const Plan::Impl plan(shape, options);
-  AttentionState state = empty_state(shape);
+  AttentionState state = api::empty_state(shape);
   const exec::Call call{.query = query,
                         .key = key,
                         .value = value,
