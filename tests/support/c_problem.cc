@@ -15,7 +15,7 @@ void call_user_mod(void* user, const regard_score_tile* c) {
 
 bool has_text(const std::string& mask) {
   return mask.find("dense") == std::string::npos && mask.find("block") == std::string::npos &&
-         mask.find("custom") == std::string::npos;
+         mask.find("custom") == std::string::npos && mask.find("...") == std::string::npos;
 }
 
 }  // namespace
