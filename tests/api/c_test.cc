@@ -1,10 +1,10 @@
 // tests/api/c_test.cc - what C computes has the bits of what C++ computes.
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <map>
-#include <mutex>
+#include <thread>
 
 #include "regard/c/regard.h"
 #include "regard/linear.h"
@@ -241,6 +241,25 @@ TEST(C, ARaisedFlagCancels) {
   regard_cancel_lower(cancel);
   EXPECT_OK(attend());
   EXPECT_TRUE(same(c.result, run_attention(p)));
+}
+
+TEST(C, AnotherThreadCancelsARunThatHasBegun) {
+  Rng rng(12);
+  const Problem p = make_problem(rng, {1, 1, 1, 384, 1, 512, 512});
+  CRun c(p);
+  c.key.shape[2] = c.value.shape[2] = 1 << 20;  // the same key again and again: half a minute
+  c.key.strides[2] = c.value.strides[2] = 0;
+  regard_cancel* cancel = nullptr;
+  ASSERT_OK(regard_cancel_create(&cancel));
+  const Owned<regard_cancel> owner(cancel, regard_cancel_free);
+  c.run.cancel = cancel;
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    regard_cancel_raise(cancel);
+  });
+  EXPECT_EQ(regard_attention(&c.query, &c.key, &c.value, &c.out, nullptr, &c.run),
+            REGARD_CANCELLED);
+  other.join();
 }
 
 // ---- states ----
