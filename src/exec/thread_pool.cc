@@ -38,10 +38,7 @@ void count_forks() {
 class ThreadPool final : public Executor {
  public:
   explicit ThreadPool(int num_threads) : num_threads_(num_threads) { count_forks(); }
-  ~ThreadPool() override {
-    Threads* threads = idle_;
-    if (is_of_this_process(threads)) delete threads;
-  }
+  ~ThreadPool() override { delete of_this_process(idle_); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -82,20 +79,20 @@ class ThreadPool final : public Executor {
     Threads* threads;
   };
 
-  static bool is_of_this_process(const Threads* threads) {
-    return threads != nullptr && threads->made_after == forks;
+  /// Null for a parent's, which are forgotten: threads that do not exist cannot be joined.
+  static Threads* of_this_process(Threads* threads) {
+    return threads != nullptr && threads->made_after == forks ? threads : nullptr;
   }
 
   Threads* take() {
     const unsigned now = forks;
     int before = made_after_;
-    // Here for the first time in this process: what a parent's idle_ points to is forgotten, not
-    // destroyed, since its threads cannot be joined; nor waited for, should a parent have lent it.
+    // Here for the first time in this process; should a parent have lent its threads when it
+    // forked, nobody gives them back.
     if (before != static_cast<int>(now) &&
         made_after_.compare_exchange_strong(before, static_cast<int>(now)))
       return make(now);
-    Threads* threads = idle_.exchange(nullptr);
-    return is_of_this_process(threads) ? threads : nullptr;
+    return of_this_process(idle_.exchange(nullptr));
   }
 
   Threads* make(unsigned now) {

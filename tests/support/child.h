@@ -20,12 +20,16 @@ inline constexpr bool kMayFork = true;
 inline constexpr bool kMayFork = true;
 #endif
 
+/// In children: what a parent's threads own cannot be found there, and is no leak.
+extern bool is_child;
+
 /// What became of a child that runs f: "exit code n" with the number that f returns, or "signal n"
 /// (14: it hung).
 template <class F>
 std::string in_child(F f) {
   const pid_t child = fork();
   if (child == 0) {
+    is_child = true;
     alarm(120);
     _exit(f());
   }
