@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REGARD = os.environ.get("REGARD_CLI", str(ROOT / "build/release/bin/regard"))
 PEERS_PYTHON = ROOT / "build/peers/venv/bin/python"
-SHIM = ROOT / "build/release/bench/libregard_shim.so"
+LIBRARY = ROOT / "build/release/bench/libregard.so"
 SMALL = "prefill.fp32.d64.n128.*"
 NAME = r"(prefill|decode|rows|window|threads2|memory)(\.[a-z0-9_]+)+"
 
@@ -117,7 +117,7 @@ def test_an_interrupt_ends_with_what_there_is(tmp_path):
 
 # ./dev bench --peers: only where it has been run before, since it installs a gigabyte.
 
-needs_peers = pytest.mark.skipif(not (PEERS_PYTHON.exists() and SHIM.exists()), reason="no build/peers: ./dev bench --peers --list")
+needs_peers = pytest.mark.skipif(not (PEERS_PYTHON.exists() and LIBRARY.exists()), reason="no build/peers: ./dev bench --peers --list")
 
 
 def peers(*args):

@@ -1,4 +1,4 @@
-# tests/docs_test.py - what README.md and docs/ show: C++ blocks compile, ./dev verbs and linked files exist.
+# tests/docs_test.py - what README.md and docs/ show: C and C++ blocks compile, ./dev verbs and linked files exist.
 import os
 import pathlib
 import re
@@ -10,13 +10,15 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.is_file()]
 CXX = os.environ.get("CXX", "g++")
+CC = os.environ.get("CC", "gcc")
 
 
 def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
 
 
-SNIPPETS = [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "cpp"))]
+def snippets(language):
+    return [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, language))]
 
 
 def compiles(code, tmp_path):
@@ -34,7 +36,7 @@ def as_program(code):
 
 
 @pytest.mark.skipif(not shutil.which(CXX), reason=f"no compiler {CXX}")
-@pytest.mark.parametrize("code", SNIPPETS)
+@pytest.mark.parametrize("code", snippets("cpp"))
 def test_snippet_compiles(code, tmp_path):
     result = compiles(as_program(code), tmp_path)
     assert result.returncode == 0, result.stderr
@@ -43,6 +45,16 @@ def test_snippet_compiles(code, tmp_path):
 @pytest.mark.skipif(not shutil.which(CXX), reason=f"no compiler {CXX}")
 def test_a_wrong_snippet_does_not_compile(tmp_path):
     assert compiles(as_program("regard::Plan plan{}; plan.walk();"), tmp_path).returncode != 0
+
+
+@pytest.mark.skipif(not shutil.which(CC), reason=f"no compiler {CC}")
+@pytest.mark.parametrize("code", snippets("c"))
+def test_c_snippet_compiles(code, tmp_path):
+    source = tmp_path / "snippet.c"
+    source.write_text(code)
+    result = subprocess.run([CC, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'include'}", source],
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -65,11 +65,11 @@ def package(request):
 
 
 def build_outside(project, package, tmp_path):
-    """Builds and runs a project that knows nothing but where the package is; returns what it prints."""
+    """Builds and runs a project that knows nothing but where the package is; returns what its programs print."""
     build = tmp_path / "build"
     run("cmake", "-G", "Ninja", "-S", project, "-B", build, f"-DCMAKE_PREFIX_PATH={package}")
     run("cmake", "--build", build)
-    return run(build / "example")
+    return "".join(run(build / name) for name in ("example", "example_c") if (build / name).exists())
 
 
 def symbols(*arguments):
@@ -84,7 +84,9 @@ def test_example_runs(package, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     version = re.search(r'VERSION "(.+)"', (ROOT / "include/regard/version.h").read_text())[1]
     printed = build_outside(tmp_path / "examples", package, tmp_path)
-    assert re.fullmatch(rf"regard {re.escape(version)} on \w+: token 0 is its value\n", printed)
+    assert re.fullmatch(rf"regard {re.escape(version)} on \w+: token 0 is its value\n"
+                        rf"regard {re.escape(version)} from C: token 0 is its value\n"
+                        r"refused: attention: key.shape\[3\] is 65, expected 64 \(head_dim\)\n", printed)
 
 
 def test_models_run(package, tmp_path):
@@ -111,4 +113,13 @@ def test_shared_libraries_show_regard_alone(shared_package):
     for library in ("libregard.so", "libregard_model.so"):
         shown = [name for _, name in symbols("-D", "--defined-only", next(shared_package.rglob(library)))]
         assert len(shown) > 5
-        assert [name for name in shown if not re.match(r"_Z(N|NK|TIN|TSN|TVN|GVN)6regard", name)] == []
+        assert [name for name in shown if not re.match(r"_Z(N|NK|TIN|TSN|TVN|GVN)6regard|regard_", name)] == []
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="the list of exports is for ELF")
+def test_shared_library_has_every_function_of_the_c_header(shared_package):
+    code = re.sub(r"//.*", "", (ROOT / "include/regard/c/regard.h").read_text())
+    declared = set(re.findall(r"^(?!static|typedef)[a-z][\w *]*?\b(regard_\w+)\(", code, re.M))
+    shown = {name for _, name in symbols("-D", "--defined-only", next(shared_package.rglob("libregard.so")))}
+    assert len(declared) > 20
+    assert {name for name in shown if name.startswith("regard_")} == declared

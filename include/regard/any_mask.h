@@ -34,7 +34,7 @@ class AnyMask {
   /// heads.
   void check(std::int64_t batch, std::int64_t num_heads) const { self_->check(batch, num_heads); }
   /// The expression that makes the mask, as parse_mask (mask_text.h) reads it: "(causal &
-  /// window(4096, 0))".
+  /// window(4096, 0))"; more than 16 documents' ids are shortened, and that is not read again.
   std::string describe() const { return self_->describe(); }
 
   /// True for a FullMask: positions do not matter.

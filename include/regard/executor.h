@@ -29,12 +29,16 @@ class Executor {
 /// The calling thread alone. Stateless; safe to share between threads.
 Executor& serial_executor();
 
-/// A pool with `num_threads` threads, the caller included (>= 1, else std::invalid_argument). A
-/// pool serves one caller at a time: a second caller that finds it busy runs its own tasks
-/// serially, with the same result. Threads do not survive fork(): create the pool after it.
+/// A pool with `num_threads` threads, the caller included. Throws std::invalid_argument beyond
+/// 1..1024, std::system_error where the system gives fewer threads. They sleep when there is no
+/// work. A pool serves one caller at a time: a second caller that finds it busy runs its own tasks
+/// serially, with the same result. After fork() the child's first call starts threads of its own,
+/// as many as the system gives; the parent's are neither waited for nor joined there. (A task must
+/// not fork() and return in the child.)
 std::unique_ptr<Executor> make_thread_pool(int num_threads);
 
-/// The process-wide pool with default_num_threads() threads, created at first use.
+/// The process-wide pool with default_num_threads() threads, or as many as the system gives,
+/// started at first use, anew in a child of fork().
 Executor& default_executor();
 
 /// Number of CPUs this process may run on (its affinity mask, not the machine's).

@@ -131,6 +131,7 @@ class DocumentMask {
   bool allows(std::int64_t q, std::int64_t kv) const;
   TileKind classify(TileRange tile) const;
   std::uint64_t row_bits(std::int64_t q, std::int64_t kv_begin) const;
+  /// All ids up to 16; of more the first 16 and how many there are: "document(0, ..., ... 99 ids)".
   std::string describe() const;
 
  private:

@@ -7,7 +7,8 @@
 
 namespace regard {
 
-/// The mask that an expression means, and what AnyMask::describe() says of it means the same again:
+/// The mask that an expression means, and what AnyMask::describe() says of it means the same again
+/// (but where it shortens a document mask of more than 16 positions):
 ///   full, causal              FullMask, CausalMask
 ///   window(left, right)       WindowMask; a side may be * (unbounded) or negative
 ///   prefix(n), strided(n)     PrefixMask, StridedMask with n >= 1

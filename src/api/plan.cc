@@ -1,6 +1,7 @@
 // src/api/plan.cc - Plan: arguments checked, then handed on.
 #include "regard/plan.h"
 
+#include "api/call.h"
 #include "api/check_attention.h"
 #include "plan/plan.h"
 
@@ -18,16 +19,8 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 
 void Plan::run(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
                const RunOptions& options) const {
-  const exec::Call call{.query = query,
-                        .key = key,
-                        .value = value,
-                        .out = out,
-                        .lse = options.lse,
-                        .state = nullptr,
-                        .probe = options.probe,
-                        .cancel = options.cancel,
-                        .q_offsets = options.q_offsets.empty() ? nullptr : options.q_offsets.data(),
-                        .kv_lens = options.kv_lens.empty() ? nullptr : options.kv_lens.data()};
+  exec::Call call = api::call_of(query, key, value, options);
+  call.out = out;
   api::check_run(impl_->setup, call, options, impl_->workspace_bytes);
   impl_->run(call, options.workspace);
 }

@@ -1,9 +1,10 @@
 // src/api/state.cc - attention over a part of the keys, and the parts put together.
-#include "regard/state.h"
+#include "api/state.h"
 
 #include <algorithm>
 #include <limits>
 
+#include "api/call.h"
 #include "api/check.h"
 #include "api/check_attention.h"
 #include "exec/finish.h"
@@ -11,9 +12,8 @@
 #include "plan/plan.h"
 
 namespace regard {
-namespace {
 
-AttentionState empty_state(const AttentionShape& s) {
+AttentionState api::empty_state(const AttentionShape& s) {
   AttentionState state{.batch = s.batch,
                        .num_heads = s.num_heads,
                        .q_len = s.q_len,
@@ -27,6 +27,8 @@ AttentionState empty_state(const AttentionShape& s) {
   state.out.assign(rows * static_cast<std::size_t>(s.value_dim), 0.0f);
   return state;
 }
+
+namespace {
 
 void check_state(const char* what, const AttentionState& state) {
   const std::string name = what;
@@ -50,29 +52,12 @@ AttentionState partial_attention(InputView<4> query, InputView<4> key, InputView
   if (!options.sinks.empty())
     api::refuse("partial_attention: sinks", "given", "none: they enter once, in finish()");
   if (run.lse) api::refuse("partial_attention: lse", "given", "none: finish() writes it");
-  const AttentionShape shape{.batch = query.shape[0],
-                             .num_heads = query.shape[1],
-                             .num_kv_heads = key.shape[1],
-                             .q_len = query.shape[2],
-                             .kv_len = key.shape[2],
-                             .head_dim = query.shape[3],
-                             .value_dim = value.shape[3],
-                             .query_dtype = query.dtype,
-                             .key_dtype = key.dtype,
-                             .value_dtype = value.dtype};
+  const AttentionShape shape = api::shape_of(query, key, value, DType::kF32);
   api::check_plan(shape, options);
   const Plan::Impl plan(shape, options);
-  AttentionState state = empty_state(shape);
-  const exec::Call call{.query = query,
-                        .key = key,
-                        .value = value,
-                        .out = {},
-                        .lse = {},
-                        .state = &state,
-                        .probe = run.probe,
-                        .cancel = run.cancel,
-                        .q_offsets = run.q_offsets.empty() ? nullptr : run.q_offsets.data(),
-                        .kv_lens = run.kv_lens.empty() ? nullptr : run.kv_lens.data()};
+  AttentionState state = api::empty_state(shape);
+  exec::Call call = api::call_of(query, key, value, run);
+  call.state = &state;
   api::check_run(plan.setup, call, run, plan.workspace_bytes);
   plan.run(call, run.workspace);
   return state;

@@ -292,6 +292,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
     prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
     for (std::int64_t i = 0; i < num_strips(s, block); ++i) {
+      if (call.cancelled()) return;  // a whole block's chunk may be half a GFLOP
       const Rows strip = strip_of(s, rows, i);
       s.masks->tiles(strip, begin, end, w.tiles);
       if (w.tiles.size == 0) continue;  // no row of the strip sees a key of the chunk

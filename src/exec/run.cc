@@ -53,6 +53,7 @@ class Run {
   }
 
   void task(std::int64_t task, int worker) const noexcept {
+    if (call_.cancelled()) return;  // there may be a hundred thousand tasks yet to come
     const FloatEnvironment environment;
     // Of few tasks any worker may take any: the executor's index may be beyond the workspaces, the
     // task's is not.

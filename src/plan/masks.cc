@@ -134,11 +134,12 @@ std::uint64_t DocumentMask::row_bits(std::int64_t q, std::int64_t kv_begin) cons
 }
 
 std::string DocumentMask::describe() const {
+  constexpr std::size_t kMostShown = 16;
+  const std::vector<std::int64_t>& ids = data_->ids;
   std::string text = "document(";
-  for (const std::int64_t& id : data_->ids) {
-    if (&id != data_->ids.data()) text += ", ";
-    text += std::to_string(id);
-  }
+  for (std::size_t i = 0; i < std::min(ids.size(), kMostShown); ++i)
+    text += (i == 0 ? "" : ", ") + std::to_string(ids[i]);
+  if (ids.size() > kMostShown) text += ", ... " + std::to_string(ids.size()) + " ids";
   return text += ")";
 }
 

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <memory>
 #include <set>
 #include <thread>
@@ -132,6 +134,14 @@ TEST(Executors, MoreThreadsThanTasks) {
       }
     }
   }
+}
+
+TEST(Executors, IdleThreadsSleep) {
+  const std::unique_ptr<Executor> pool = make_thread_pool(3);
+  for (int run = 0; run < 100; ++run) expect_keeps_promises(*pool, 10);
+  const std::clock_t before = std::clock();  // CPU time of all threads
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 20) << "a quarter of one thread's time";
 }
 
 TEST(Executors, DefaultIsTheAffinityMask) {

@@ -196,6 +196,11 @@ TEST(Masks, DescribeThemselves) {
   EXPECT_EQ(describe_mask(StridedMask(8)), "strided(8)");
   EXPECT_EQ(describe_mask(DocumentMask({0, -1, 7})), "document(0, -1, 7)");
   EXPECT_EQ(describe_mask(DocumentMask({})), "document()");
+  std::vector<std::int64_t> ids(16, 1);
+  const std::string ones = "1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1";
+  EXPECT_EQ(describe_mask(DocumentMask(ids)), "document(" + ones + ")");
+  ids.resize(100'000, 2);
+  EXPECT_EQ(describe_mask(DocumentMask(ids)), "document(" + ones + ", ... 100000 ids)");
   EXPECT_EQ(describe_mask(BlockMask(b.view, 8, 16)), "block(8, 16)");
   EXPECT_EQ(describe_mask(DenseMask(b.view)), "dense(4, 5)");
 }
