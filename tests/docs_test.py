@@ -60,8 +60,8 @@ def test_c_snippet_compiles(code, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_verbs_and_links_exist(page):
     text = page.read_text()
-    verbs = set(re.findall(r"\./dev ([a-z]+)", text))
-    known = set(re.findall(r"^  ([a-z]+)\)", (ROOT / "dev").read_text(), re.M))
+    verbs = set(re.findall(r"\./dev ([a-z0-9]+)", text))
+    known = set(re.findall(r"^  ([a-z0-9]+)\)", (ROOT / "dev").read_text(), re.M))
     assert verbs <= known
     links = [link.split("#")[0] for link in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text)]
     assert [link for link in links if not (page.parent / link).exists()] == []

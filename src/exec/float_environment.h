@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <cstdint>
 #else
 #include <cfenv>
 #endif
@@ -26,6 +28,24 @@ class FloatEnvironment {
  private:
   static constexpr unsigned kDefault = 0x1F80;
   unsigned saved_;
+#elif defined(__aarch64__)
+  // fesetenv(FE_DFL_ENV) would keep what the C standard does not know: FPCR's default NaN, its
+  // other f16 (no infinities) and flushing of f16. 0 is IEEE 754. Written only where it differs,
+  // which costs a wait for the pipeline; flags are kept apart, in FPSR, and restored as on x86.
+  FloatEnvironment() {
+    asm volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control_), "=r"(flags_) : : "memory");
+    if (control_ != 0) set_control(0);
+  }
+  ~FloatEnvironment() {
+    if (control_ != 0) set_control(control_);
+    asm volatile("msr fpsr, %0" : : "r"(flags_) : "memory");
+  }
+
+ private:
+  static void set_control(std::uint64_t control) {
+    asm volatile("msr fpcr, %0" : : "r"(control) : "memory");
+  }
+  std::uint64_t control_, flags_;
 #else
   FloatEnvironment() {
     std::fegetenv(&saved_);

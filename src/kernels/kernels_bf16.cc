@@ -1,6 +1,7 @@
 // src/kernels/kernels_bf16.cc - the bf16 arithmetic, for instruction sets that multiply pairs of
 // bf16.
-#define HWY_DISABLED_TARGETS (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_ALL_SVE)
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_NEON | HWY_NEON_BF16 | HWY_ALL_SVE)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/kernels_bf16.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep

@@ -1,7 +1,8 @@
 // src/kernels/kernels_f32.cc - the kernels, compiled once per instruction set, and the list of
-// their tables. Four tables on x86 and the portable one: more would only be more to build and to
-// test.
-#define HWY_DISABLED_TARGETS (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_ALL_SVE)
+// their tables. Four tables on x86, one on Arm, and the portable one: more would only be more to
+// build and to test. No kernel uses AES, so Highway's second NEON would be the first again.
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSE2 | HWY_SSSE3 | HWY_AVX3_DL | HWY_AVX3_SPR | HWY_NEON | HWY_NEON_BF16 | HWY_ALL_SVE)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/kernels_f32.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -76,7 +77,7 @@ std::vector<Target> runnable_targets() {
   std::vector<Target> targets;
   const std::int64_t supported = hwy::SupportedTargets() | HWY_STATIC_TARGET;
   const auto add = [&](std::int64_t bit, KernelTable table) {
-    table.isa = hwy::TargetName(bit);
+    table.isa = bit == HWY_NEON_WITHOUT_AES ? "NEON" : hwy::TargetName(bit);
     table.bf16 = bf16_arithmetic(bit);
     if (supported & bit) targets.push_back({bit, table});
   };
@@ -92,9 +93,6 @@ std::vector<Target> runnable_targets() {
 #endif
 #if HWY_TARGETS & HWY_SSE4
   REGARD_ADD_TARGET(SSE4);
-#endif
-#if HWY_TARGETS & HWY_NEON
-  REGARD_ADD_TARGET(NEON);
 #endif
 #if HWY_TARGETS & HWY_NEON_WITHOUT_AES
   REGARD_ADD_TARGET(NEON_WITHOUT_AES);

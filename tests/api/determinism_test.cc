@@ -111,8 +111,7 @@ TEST(Determinism, D9TablesOfOneKind) {
     const Problem p = random_problem(rng, 200'000, kEveryFeature);
     std::map<std::string, Result> first;  // by how the table multiplies
     REGARD_FOR_EACH_ISA(isa) {
-      const bool has_fma = isa.starts_with("AVX") || isa.starts_with("NEON");
-      const std::string kind = uses_bf16_dots(p) ? "bf16" : has_fma ? "fma" : "plain";
+      const std::string kind = uses_bf16_dots(p) ? "bf16" : has_fma(isa) ? "fma" : "plain";
       const Result result = run_attention(p);
       const auto [other, is_first] = first.emplace(kind, result);
       EXPECT_TRUE(is_first || equal_bits(result, other->second)) << p.describe();

@@ -7,20 +7,16 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "support/isa.h"
 
 namespace regard::test {
 namespace {
 
 // What README.md beside the kernels says; the bound of docs/numerics.md allows 2.
-double most_ulps(const kernels::KernelTable& table) {
-  const std::string_view isa = table.isa;
-  const bool has_fma = isa.starts_with("AVX") || isa.starts_with("NEON");
-  return has_fma ? 0.89 : 1.17;
-}
+double most_ulps(const kernels::KernelTable& table) { return has_fma(table.isa) ? 0.89 : 1.17; }
 
 // Distance beyond |x| u / 16, in units of the float32 result's last place.
 double ulps(float got, float x, double exact) {

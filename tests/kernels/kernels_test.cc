@@ -7,10 +7,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <string_view>
 #include <vector>
 
 #include "support/guarded_buffer.h"
+#include "support/isa.h"
 #include "support/random.h"
 
 namespace regard::test {
@@ -19,11 +19,6 @@ namespace {
 using kernels::KernelTable;
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
-
-bool has_fma(const KernelTable& k) {
-  const std::string_view isa = k.isa;
-  return isa.starts_with("AVX") || isa.starts_with("NEON");
-}
 
 void fill(const GuardedBuffer& buffer, Rng& rng) {
   for (std::size_t i = 0; i < buffer.size(); ++i) buffer.data()[i] = rng.normal();
@@ -47,7 +42,7 @@ float chain(const KernelTable& k, const kernels::Product& p, std::int64_t r, std
   for (std::int64_t i = 0; i < p.depth; ++i) {
     const float a = p.a[r * p.a_stride + i], b = panel[i * k.panel + j % k.panel];
     const volatile float product = a * b;
-    sum = has_fma(k) ? std::fma(a, b, sum) : sum + product;
+    sum = has_fma(k.isa) ? std::fma(a, b, sum) : sum + product;
   }
   return sum * p.scale;
 }
@@ -267,7 +262,7 @@ TEST(Kernels, MergeWeighsBothSidesAndLeavesAnEmptyOneOut) {
         k->exp(factors, factors, 2);
         const auto merged = [&](float a, float b) {
           const float scaled = a * factors[0];
-          return has_fma(*k) ? std::fma(b, factors[1], scaled) : b * factors[1] + scaled;
+          return has_fma(k->isa) ? std::fma(b, factors[1], scaled) : b * factors[1] + scaled;
         };
         EXPECT_TRUE(same(right.max.data()[r], max)) << k->isa;
         EXPECT_TRUE(same(right.sum.data()[r], merged(left.sum.data()[r], old_sum[count(r)])))

@@ -7,11 +7,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-#include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
 #include "support/guarded_buffer.h"
+#include "support/isa.h"
 #include "support/random.h"
 
 namespace regard::test {
@@ -20,11 +20,6 @@ namespace {
 using kernels::KernelTable;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-bool has_fma(const KernelTable& table) {
-  const std::string_view isa = table.isa;
-  return isa.starts_with("AVX") || isa.starts_with("NEON");
-}
 
 std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 
@@ -120,7 +115,7 @@ TEST(Alibi, IsOneMultiplyAddOfTheRoundedDistance) {
       for (std::int64_t j = 0; j < columns; ++j) {
         const float s = scores[static_cast<std::size_t>(j)];
         const float d = static_cast<float>(std::abs(distance - j));
-        const float want = has_fma(*table) ? std::fma(-slope, d, s) : s - slope * d;
+        const float want = has_fma(table->isa) ? std::fma(-slope, d, s) : s - slope * d;
         ASSERT_EQ(bits(got[static_cast<std::size_t>(j)]), bits(want))
             << table->isa << " distance " << distance - j;
       }
@@ -210,7 +205,7 @@ TEST(ScoreMods, SameBitsOnEveryTableWithFma) {
   std::vector<float> first;
   int tables = 0;
   for (const KernelTable* table : kernels::supported_tables()) {
-    if (!has_fma(*table)) continue;
+    if (!has_fma(table->isa)) continue;
     std::vector<float> got = scores;
     table->soft_cap(got.data(), 4096, 30.0F);
     table->alibi(got.data(), 4096, 0.3F, 1000);

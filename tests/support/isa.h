@@ -5,11 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 
 #include "regard/isa.h"
 #include "regard/plan.h"
 
 namespace regard::test {
+
+/// Whether the kernel table of this name rounds a multiply-add once.
+inline bool has_fma(std::string_view isa) {
+  return isa.starts_with("AVX") || isa.starts_with("NEON");
+}
 
 /// Plans made during its life use the table `name`; fails the test when they do not.
 class ForcedIsa {

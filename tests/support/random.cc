@@ -8,9 +8,9 @@ namespace regard::test {
 std::vector<std::uint64_t> trial_seeds(int count) {
   if (const char* seed = std::getenv("REGARD_TEST_SEED")) return {std::strtoull(seed, nullptr, 10)};
   const char* scale = std::getenv("REGARD_TEST_SCALE");
-  const int factor = scale ? std::max(1, std::atoi(scale)) : 1;
+  const double trials = count * (scale ? std::strtod(scale, nullptr) : 1.0);
   std::vector<std::uint64_t> seeds;
-  for (int i = 0; i < count * factor; ++i) seeds.push_back(static_cast<std::uint64_t>(i) + 1);
+  for (int i = 0; i == 0 || i < trials; ++i) seeds.push_back(static_cast<std::uint64_t>(i) + 1);
   return seeds;
 }
 

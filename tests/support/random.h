@@ -40,7 +40,7 @@ class Rng {
 };
 
 /// Seeds of `count` trials: the same in every run. REGARD_TEST_SEED=n reruns the one trial that
-/// printed n; REGARD_TEST_SCALE=k runs k times as many.
+/// printed n; REGARD_TEST_SCALE=k runs k times as many, at least one.
 std::vector<std::uint64_t> trial_seeds(int count);
 
 /// What to print beside a failure.
