@@ -36,13 +36,17 @@ Prepared prepare_two_threads(const ProblemShape& shape) {
   const auto two = std::make_shared<Problem>(shape, *pool);
   one->run();
   two->run();
-  return {[=]() -> Pair {
-    const auto seconds = [](Problem& p) {
-      return seconds_of(wall_seconds, kLeastSeconds, [&] { p.run(); });
-    };
-    const double speedup = seconds(*one) / seconds(*two);
-    return {speedup, peak_flops(*pool) / peak_flops(serial_executor())};
-  }};
+  return {.turn = [=]() -> Pair {
+            const auto seconds = [](Problem& p) {
+              return seconds_of(wall_seconds, kLeastSeconds, [&] { p.run(); });
+            };
+            const double speedup = seconds(*one) / seconds(*two);
+            return {speedup, peak_flops(*pool) / peak_flops(serial_executor())};
+          },
+          .predicted =
+              [=](const MachineLimits& limits) {
+                return one->plan().predict(limits).seconds / two->plan().predict(limits).seconds;
+              }};
 }
 
 Case two_threads_case(std::int64_t length, bool causal) {

@@ -51,6 +51,24 @@ std::string row_line(const Row& row, const Terminal& terminal) {
   return line.str() + (row.note.empty() ? "" : "    (" + row.note + ")\n");
 }
 
+/// How well the plan knew: all that it missed, by name.
+std::string prediction_lines(const BenchReport& report) {
+  std::int64_t predicted = 0, well = 0;
+  std::string missed;
+  for (const Row& row : report.rows) {
+    if (row.predicted <= 0) continue;
+    ++predicted;
+    well += row.is_predicted_well() ? 1 : 0;
+    if (!row.is_predicted_well()) {
+      missed += "  " + row.name + ": predicted " + number(row.predicted) + ", came " +
+                number(row.value) + " " + row.unit + "\n";
+    }
+  }
+  if (predicted == 0) return "";
+  return "regard plan predicts the time of " + std::to_string(well) + " of " +
+         std::to_string(predicted) + " cases within 30%\n" + missed;
+}
+
 }  // namespace
 
 std::string bench_value(const Row& row) {
@@ -80,6 +98,7 @@ std::string bench_text(const BenchReport& report, const bench::Machine& machine,
     text += "left out: " + name + ": " + printable(reason) + "\n";
   }
   const auto met = std::ranges::count_if(report.rows, &Row::met);
+  text += prediction_lines(report);
   return text + std::to_string(met) + " of " + std::to_string(report.rows.size()) +
          " bars are met\n";
 }
@@ -87,13 +106,14 @@ std::string bench_text(const BenchReport& report, const bench::Machine& machine,
 std::string bench_json(const BenchReport& report, const bench::Machine& machine) {
   Json rows = Json::array();
   for (const Row& row : report.rows) {
-    rows.push_back({{"case", row.name},
-                    {"value", row.value},
-                    {"unit", row.unit},
-                    {"limit", row.limit},
-                    {"ratio", row.ratio()},
-                    {"bar", row.bar.bar},
-                    {"met", row.met()}});
+    Json json{{"case", row.name},   {"value", row.value},   {"unit", row.unit},
+              {"limit", row.limit}, {"ratio", row.ratio()}, {"bar", row.bar.bar},
+              {"met", row.met()}};
+    if (row.predicted > 0) {
+      json["predicted"] = row.predicted;
+      json["predicted_ratio"] = row.predicted_ratio();
+    }
+    rows.push_back(std::move(json));
   }
   const auto dot = machine.median_dot();
   const Json json{{"schema", "regard.bench/1"},

@@ -8,6 +8,7 @@
 
 #include "exec/attend.h"
 #include "plan/tile_map.h"
+#include "plan/work.h"
 #include "regard/plan.h"
 
 namespace regard {
@@ -19,7 +20,10 @@ struct Plan::Impl {
   Impl& operator=(const Impl&) = delete;
 
   TileCounts count_tiles() const;
-  std::string explain() const;
+  PlanCost cost() const;
+  Prediction predict(const MachineLimits& limits) const;
+  /// With the predicted time where limits are given.
+  std::string explain(const MachineLimits* limits) const;
   /// The call has been checked. Throws Cancelled.
   void run(const exec::Call& call, std::span<std::byte> workspace) const;
 
@@ -29,6 +33,9 @@ struct Plan::Impl {
   std::int64_t workspace_bytes;
 
  private:
+  /// At most a second's worth of asking.
+  plan::Work count_work() const;
+  PlanCost cost_of(const plan::Work& work) const;
   void compute(const exec::Call& call, std::span<std::byte> workspace) const;
 
   std::pmr::memory_resource& memory_;

@@ -21,12 +21,16 @@ class TileMap final : public exec::TileSource {
   void tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
              exec::ChunkTiles& out) const noexcept override;
 
+  /// Whether the mask may differ between sequences and heads.
+  bool varies() const { return varies_; }
+  /// kPartial unless it is certain what all rows see of all keys; any number of either.
+  TileKind classify(const exec::Rows& rows, std::int64_t kv_begin,
+                    std::int64_t kv_end) const noexcept;
+
  private:
   const AnyMask& mask(std::int64_t sequence, std::int64_t head) const {
     return masks_[varies_ ? static_cast<std::size_t>(sequence * num_heads_ + head) : 0];
   }
-  TileKind classify(const exec::Rows& strip, std::int64_t kv_begin,
-                    std::int64_t kv_end) const noexcept;
   void fill_bits(const exec::Rows& strip, std::int64_t kv_begin,
                  std::uint64_t* bits) const noexcept;
 
