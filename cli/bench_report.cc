@@ -2,9 +2,9 @@
 #include "cli/bench_report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "cli/numbers.h"
 #include "cli/unicode.h"
 #include "regard/executor.h"
 #include "regard/isa.h"
@@ -16,26 +16,6 @@ using Json = nlohmann::ordered_json;
 using bench::Row;
 
 constexpr int kValueEnd = 49, kLimitEnd = 57, kRatioEnd = 64, kBarEnd = 71;  // columns of the table
-
-std::string number(double x, int decimals) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", decimals, x);
-  return text;
-}
-
-/// Three digits that mean something, whatever the size.
-std::string number(double x) { return number(x, x >= 100 ? 0 : x >= 10 ? 1 : 2); }
-
-std::string machine_line(const bench::Machine& machine) {
-  std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
-                     std::to_string(default_num_threads()) +
-                     " threads; one core: " + number(machine.median_fma() * bench::kGiga) +
-                     " GFLOP/s fp32";
-  if (const auto dot = machine.median_dot()) {
-    line += ", " + number(*dot * bench::kGiga) + " bf16";
-  }
-  return line + ", reads " + number(machine.median_read() * bench::kGiga) + " GB/s\n";
-}
 
 std::string row_line(const Row& row, const Terminal& terminal) {
   const bool surpassed = row.met() && row.bar.surpassed(row.ratio());
@@ -71,6 +51,18 @@ std::string prediction_lines(const BenchReport& report) {
 
 }  // namespace
 
+std::string machine_line(const MachineLimits& limits) {
+  std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
+                     std::to_string(default_num_threads()) +
+                     " threads; one core: " + number(limits.fma_flops * bench::kGiga) +
+                     " GFLOP/s fp32";
+  if (limits.dot_flops > 0) line += ", " + number(limits.dot_flops * bench::kGiga) + " bf16";
+  line += ", reads " + number(limits.read_bytes_per_second * bench::kGiga) + " GB/s";
+  if (limits.shared_read_bytes_per_second > 0)
+    line += "; all read " + number(limits.shared_read_bytes_per_second * bench::kGiga);
+  return line + "\n";
+}
+
 std::string bench_value(const Row& row) {
   return number(row.value) + " of " + number(row.limit) + " " + row.unit + ", " +
          number(row.ratio(), 2);
@@ -78,7 +70,7 @@ std::string bench_value(const Row& row) {
 
 std::string bench_text(const BenchReport& report, const bench::Machine& machine,
                        const Terminal& terminal) {
-  std::string text = machine_line(machine);
+  std::string text = machine_line(machine.limits());
   Line head(terminal);
   head.add_right("value", kValueEnd).add_right("limit", kLimitEnd).add_right("ratio", kRatioEnd);
   text += head.add_right("bar", kBarEnd).str();

@@ -15,26 +15,36 @@ constexpr CostTable kCosts;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
+/// Numbers that are packed (words, where they hold two), and those of values that are widened or
+/// paired where they lie.
+struct Moved {
+  double packed, widened;
+};
+
+Moved moved_numbers(const exec::Setup& s, const Work& work, double depth, double width) {
+  const bool in_place = s.block_rows <= s.strip_rows && s.shape.value_dim == s.out_stride();
+  const double word = real(s.arithmetic->word);
+  if (!in_place) return {work.packed_keys * (depth + width) / word, 0};
+  const bool widened = s.shape.value_dtype != DType::kF32;
+  return {work.packed_keys * depth / word, widened ? work.packed_keys * width : 0};
+}
+
 /// Seconds of one core that never waits for memory.
 double core_seconds(const exec::Setup& s, const Work& work, const MachineLimits& limits) {
-  const bool pairs_of_bf16 = s.arithmetic->word == 2 && limits.dot_flops > 0;
-  const double fma = limits.fma_flops / 2, product = pairs_of_bf16 ? limits.dot_flops / 2 : fma;
+  const bool by_pairs = s.arithmetic->word == 2 && limits.dot_flops > 0;
+  const double fma = limits.fma_flops / 2, product = by_pairs ? limits.dot_flops / 2 : fma;
   const double depth = real(s.arithmetic->words(s.shape.head_dim) * s.arithmetic->word),
-               width = real(s.out_stride());
-  const bool one_strip = s.block_rows <= s.strip_rows;
-  const bool in_place = one_strip && s.shape.value_dim == s.out_stride();
-  const double packed =
-      work.packed_keys * (depth + (in_place ? 0 : width)) / real(s.arithmetic->word);
+               width = real(s.out_stride()), pairs = work.full_pairs + work.partial_pairs;
+  const Moved moved = moved_numbers(s, work, depth, width);
   double rows = 0;
   for (const exec::Sequence& sequence : s.sequences)
     rows += real(sequence.q_len * s.shape.num_heads);
-  const double beside =
-      kCosts.pair * (work.full_pairs + work.partial_pairs) +
-      kCosts.masked_pair * work.partial_pairs + kCosts.pack * packed +
-      kCosts.merge * width * (work.full_pairs + work.partial_pairs) / exec::kChunkKeys +
-      kCosts.strip * work.strip_chunks + kCosts.row * rows * (depth + width) +
-      kCosts.task * real(static_cast<std::int64_t>(s.blocks.size()));
-  return work.product_pairs * (depth + width) / product + beside / fma;
+  const double beside = kCosts.pair * pairs + kCosts.masked_pair * work.partial_pairs +
+                        kCosts.pack * moved.packed + kCosts.widen * moved.widened +
+                        kCosts.merge * width * pairs / real(exec::kChunkKeys) +
+                        kCosts.strip * work.strip_chunks + kCosts.row * rows * (depth + width) +
+                        kCosts.task * static_cast<double>(s.blocks.size());
+  return kCosts.product * work.product_pairs * (depth + width) / product + beside / fma;
 }
 
 }  // namespace
@@ -59,8 +69,9 @@ Prediction predict(const exec::Setup& s, const Work& work, int num_threads,
     read = std::min(read, limits.shared_read_bytes_per_second);
   Prediction p{.compute_seconds = core_seconds(s, work, limits) / cores,
                .read_seconds = work.read_keys * bytes_per_key(s.shape) / read};
-  // The next chunk is read while this one is computed, and neither is ever quite alone.
-  p.seconds = std::hypot(p.compute_seconds, p.read_seconds);
+  p.seconds = std::pow(
+      std::pow(p.compute_seconds, kCosts.overlap) + std::pow(p.read_seconds, kCosts.overlap),
+      1 / kCosts.overlap);
   return p;
 }
 
@@ -79,14 +90,18 @@ std::int64_t whole(double x) {
 
 }  // namespace
 
-plan::Work Plan::Impl::count_work() const { return plan::count_work(setup, masks, kMostParts); }
+const plan::Work& Plan::Impl::work() const {
+  std::call_once(counted_, [&] { work_ = plan::count_work(setup, masks, kMostParts); });
+  return work_;
+}
 
 TileCounts Plan::Impl::count_tiles() const {
   const plan::Work work = plan::count_work(setup, masks, plan::kAllParts);
   return {whole(work.full_tiles), whole(work.partial_tiles), whole(work.empty_tiles)};
 }
 
-PlanCost Plan::Impl::cost_of(const plan::Work& work) const {
+PlanCost Plan::Impl::cost() const {
+  const plan::Work& work = this->work();
   const AttentionShape& s = setup.shape;
   const double bytes_per_key = plan::bytes_per_key(s),
                flops_per_pair = 2 * static_cast<double>(s.head_dim + s.value_dim);
@@ -107,10 +122,8 @@ PlanCost Plan::Impl::cost_of(const plan::Work& work) const {
   return cost;
 }
 
-PlanCost Plan::Impl::cost() const { return cost_of(count_work()); }
-
 Prediction Plan::Impl::predict(const MachineLimits& limits) const {
-  return plan::predict(setup, count_work(), executor.num_threads(), limits);
+  return plan::predict(setup, work(), executor.num_threads(), limits);
 }
 
 }  // namespace regard

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory_resource>
+#include <mutex>
 #include <span>
 #include <string>
 
@@ -33,14 +34,15 @@ struct Plan::Impl {
   std::int64_t workspace_bytes;
 
  private:
-  /// At most a second's worth of asking.
-  plan::Work count_work() const;
-  PlanCost cost_of(const plan::Work& work) const;
+  /// Counted when first asked for: at most a second's worth of asking the mask.
+  const plan::Work& work() const;
   void compute(const exec::Call& call, std::span<std::byte> workspace) const;
 
   std::pmr::memory_resource& memory_;
   // The plan's own workspace, taken for the length of a run.
   mutable std::atomic<void*> workspace_{nullptr};
+  mutable std::once_flag counted_;
+  mutable plan::Work work_;
 };
 
 }  // namespace regard

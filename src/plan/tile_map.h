@@ -1,6 +1,7 @@
 // src/plan/tile_map.h - a mask turned into tiles, a strip of rows and a chunk of keys at a time.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "exec/tiles.h"
@@ -23,6 +24,8 @@ class TileMap final : public exec::TileSource {
 
   /// Whether the mask may differ between sequences and heads.
   bool varies() const { return varies_; }
+  /// The mask of the first sequence and head, as it describes itself.
+  std::string describe() const { return masks_.empty() ? "none" : masks_.front().describe(); }
   /// kPartial unless it is certain what all rows see of all keys; any number of either.
   TileKind classify(const exec::Rows& rows, std::int64_t kv_begin,
                     std::int64_t kv_end) const noexcept;

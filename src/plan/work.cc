@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <map>
+#include <random>
 #include <vector>
 
 #include "plan/cost.h"
@@ -30,7 +31,7 @@ class Counter {
 
   /// One part for each KV head of each sequence; where the mask is the same for all, one for all
   /// that have the same lengths and position.
-  std::vector<Part> roots() const {
+  std::vector<Part> roots() {
     std::vector<Part> parts;
     std::map<std::array<std::int64_t, 3>, std::size_t> seen;
     for (std::size_t i = 0; i < s_.sequences.size(); ++i) {
@@ -39,6 +40,7 @@ class Counter {
                          chunks = ceil_div(q.kv_len, kChunkKeys);
       if (blocks == 0 || chunks == 0) continue;
       const auto sequence = static_cast<std::int64_t>(i);
+      work.pairs += real(s_.shape.num_heads) * real(q.q_len) * real(q.kv_len);
       const std::int64_t heads = masks_.varies() ? s_.shape.num_kv_heads : 1;
       const double times = real(s_.shape.num_kv_heads / heads);
       const auto [at, is_new] = seen.try_emplace({q.q_len, q.kv_len, q.q_offset}, parts.size());
@@ -96,7 +98,6 @@ class Counter {
                        strips = ceil_div(rows.count(), s_.strip_rows);
     const double tiles = p.times * real(strips) * real(ceil_div(keys, kTileKeys)),
                  pairs = p.times * real(rows.count()) * real(keys);
-    work.pairs += pairs;
     if (!full) {
       work.empty_tiles += tiles;
       return;
@@ -120,7 +121,6 @@ class Counter {
     for (std::int64_t i = 0; i < ceil_div(rows.count(), s_.strip_rows); ++i) {
       const exec::Rows strip = exec::strip_of(s_, rows, i);
       masks_.tiles(strip, begin, end, tiles_);
-      work.pairs += p.times * real(strip.count()) * real(end - begin);
       work.empty_tiles += p.times * real(ceil_div(end - begin, kTileKeys) - tiles_.size);
       work.strip_chunks += tiles_.size == 0 ? 0 : p.times;
       for (const exec::Tile& tile : tiles_) {
@@ -153,14 +153,15 @@ class Counter {
   exec::ChunkTiles tiles_;
 };
 
-/// Every n-th part counts for those beside it.
-void thin(std::vector<Part>& parts, std::int64_t most) {
-  const auto size = static_cast<std::int64_t>(parts.size());
-  const std::int64_t step = ceil_div(size, most);
+/// One part of every few counts for all of them: any, since halves lie in turns and are not alike.
+void thin(std::vector<Part>& parts, std::int64_t most, std::minstd_rand& random) {
+  const auto size = static_cast<std::int64_t>(parts.size()), step = ceil_div(size, most);
   const double times = real(size) / real(ceil_div(size, step));
   for (std::int64_t i = 0; i * step < size; ++i) {
+    const std::int64_t group = std::min(step, size - i * step),
+                       chosen = i * step + static_cast<std::int64_t>(random()) % group;
     Part& kept = parts[static_cast<std::size_t>(i)];
-    kept = parts[static_cast<std::size_t>(i * step)];
+    kept = parts[static_cast<std::size_t>(chosen)];
     kept.times *= times;
   }
   parts.resize(static_cast<std::size_t>(ceil_div(size, step)));
@@ -179,9 +180,10 @@ Work count_work(const exec::Setup& setup, const TileMap& masks, std::int64_t mos
     }
     return counter.work;
   }
+  std::minstd_rand random(1);
   for (; !parts.empty(); parts.swap(rest)) {  // size by size, so that those left out are alike
     if (static_cast<std::int64_t>(parts.size()) > most_parts) {
-      thin(parts, most_parts);
+      thin(parts, most_parts, random);
       counter.work.is_exact = false;
     }
     rest.clear();
