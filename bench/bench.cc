@@ -36,7 +36,8 @@ Row measure(const Case& c, const Options& options, const Context& context) {
           .limit = pair.limit,
           .bar = bar_of(c.name),
           .note = prepared.note,
-          .predicted = prepared.predicted ? prepared.predicted(context.machine.limits()) : 0};
+          .predicted =
+              prepared.predicted ? prepared.predicted(context.machine.limits(), pair.limit) : 0};
 }
 
 }  // namespace

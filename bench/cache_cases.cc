@@ -64,7 +64,7 @@ Case decode_case(DType dtype, std::int64_t ratio, std::int64_t kv_len) {
               return {bytes / run_seconds(work->problem) * kGiga, bytes / roof * kGiga};
             },
             note_of(work->problem),
-            [=](const MachineLimits& limits) {
+            [=](const MachineLimits& limits, double) {
               return bytes / work->problem.plan().predict(limits).seconds * kGiga;
             }};
   };
@@ -89,7 +89,7 @@ Case rows_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
               return {rows / run_seconds(work->problem), rows / roof};
             },
             note_of(work->problem),
-            [=](const MachineLimits& limits) {
+            [=](const MachineLimits& limits, double) {
               return rows / work->problem.plan().predict(limits).seconds;
             }};
   };
@@ -112,7 +112,7 @@ Case per_row_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
               return {together, 1 / run_seconds(*one)};
             },
             note_of(*few),
-            [=](const MachineLimits& limits) {
+            [=](const MachineLimits& limits, double) {
               return static_cast<double>(q_len) / few->plan().predict(limits).seconds;
             }};
   };

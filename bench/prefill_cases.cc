@@ -31,7 +31,7 @@ Prepared prepare(const Context& context, const ProblemShape& shape) {
             return {problem->shape().flops() / run_seconds(*problem) * kGiga, limit * kGiga};
           },
           .predicted =
-              [problem](const MachineLimits& limits) {
+              [problem](const MachineLimits& limits, double) {
                 return problem->shape().flops() / problem->plan().predict(limits).seconds * kGiga;
               }};
 }

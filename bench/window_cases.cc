@@ -30,7 +30,7 @@ Case window_case(std::int64_t window, std::int64_t length) {
               return {rate(*windowed), rate(*full)};
             },
             .predicted =
-                [=](const MachineLimits& limits) {
+                [=](const MachineLimits& limits, double) {
                   return shape.flops() / windowed->plan().predict(limits).seconds * kGiga;
                 }};
   };

@@ -154,7 +154,7 @@ void add_options(CLI::App& app, Words& words, PlanOptions& options) {
   add("--dtype", words.dtype, "TYPE", "f32, bf16 or f16")->capture_default_str();
   add("--kv-dtype", words.kv_dtype, "TYPE", "... of keys and values; the same by default");
   add("--mask", words.mask, "MASK", "Which query sees which key")->capture_default_str();
-  add("--q-offset", words.q_offset, "N", "Position of the first query; --kv minus --q by default");
+  add("--q-offset", words.q_offset, "N", "First query's position; --kv less --q by default");
   add("--threads", words.threads, "N", "Threads; one for each CPU by default");
   add("--limits", words.limits, "F,D,R", "Instead of measuring: GFLOP/s, bf16 GFLOP/s, GB/s");
   app.add_flag("--table", options.table, "Prompts and steps of 1K to 128K tokens");

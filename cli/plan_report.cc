@@ -64,7 +64,7 @@ std::string savings(const TableRow& last) {
   std::string text;
   if (masked < last.causal_pairs)
     text += "the mask leaves " + percent(masked / last.causal_pairs) + " of the causal pairs" + at +
-            "; a step reads " + percent(last.step.cost.read_bytes / cost.cache_bytes) +
+            "\na step then reads " + percent(last.step.cost.read_bytes / cost.cache_bytes) +
             " of the cache\n";
   if (s.num_kv_heads < s.num_heads)
     text += std::to_string(s.num_kv_heads) + " key and value heads instead of " +
