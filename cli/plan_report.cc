@@ -36,7 +36,8 @@ std::string table_head(const AttentionShape& s, const Terminal& terminal) {
 }
 
 double cache_of_all_heads(const Planned& p) {
-  return p.cost.cache_bytes * static_cast<double>(p.shape.num_heads / p.shape.num_kv_heads);
+  const std::int64_t group = p.shape.num_heads / p.shape.num_kv_heads;
+  return p.cost.cache_bytes * static_cast<double>(group);
 }
 
 std::string table_line(const TableRow& row, const Terminal& terminal) {
@@ -128,7 +129,7 @@ std::string plan_table(std::span<const TableRow> rows, const Terminal& terminal)
   if (s.batch > 1) text += ", " + std::to_string(s.batch) + " sequences";
   text += ", " + std::to_string(first.cost.threads) +
           (first.cost.threads == 1 ? " thread" : " threads") +
-          "; masked: " + printable(first.mask) + "\n\n" + table_head(s, terminal);
+          "\nmasked: " + printable(first.mask) + "\n\n" + table_head(s, terminal);
   for (const TableRow& row : rows) text += table_line(row, terminal);
   text +=
       "\nA step adds the last token to a cache of all others. Tokens and pairs: K, M, B are\n"
