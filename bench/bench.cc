@@ -35,7 +35,9 @@ Row measure(const Case& c, const Options& options, const Context& context) {
           .value = pair.value,
           .limit = pair.limit,
           .bar = bar_of(c.name),
-          .note = prepared.note};
+          .note = prepared.note,
+          .predicted =
+              prepared.predicted ? prepared.predicted(context.machine.limits(), pair.limit) : 0};
 }
 
 }  // namespace

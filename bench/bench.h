@@ -11,15 +11,24 @@
 
 namespace regard::bench {
 
+/// How far a predicted time may be from the measured one.
+inline constexpr double kPredictionError = 0.3;
+
 /// The turn whose ratio is the median of all turns of a case.
 struct Row {
   std::string name, unit;
   double value = 0, limit = 0;
   Bar bar = {};
   std::string note = {};
+  double predicted = 0;  ///< value, by the plan and the machine's limits; 0: it does not say
 
   double ratio() const { return value / limit; }
   bool met() const { return bar.met(ratio()); }
+  /// Predicted time over measured time, the other way round for a speed-up.
+  double predicted_ratio() const { return value / predicted; }
+  bool is_predicted_well() const {
+    return predicted_ratio() >= 1 - kPredictionError && predicted_ratio() <= 1 + kPredictionError;
+  }
 };
 
 struct Options {

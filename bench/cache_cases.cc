@@ -63,7 +63,10 @@ Case decode_case(DType dtype, std::int64_t ratio, std::int64_t kv_len) {
               const double roof = work->roof_seconds(machine, ratio > 4);
               return {bytes / run_seconds(work->problem) * kGiga, bytes / roof * kGiga};
             },
-            note_of(work->problem)};
+            note_of(work->problem),
+            [=](const MachineLimits& limits, double) {
+              return bytes / work->problem.plan().predict(limits).seconds * kGiga;
+            }};
   };
   return {.name = "decode." + name_in_case(dtype) + ".ratio" + std::to_string(ratio) + ".n" +
                   std::to_string(kv_len),
@@ -85,7 +88,10 @@ Case rows_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
               const double roof = work->roof_seconds(machine, true);
               return {rows / run_seconds(work->problem), rows / roof};
             },
-            note_of(work->problem)};
+            note_of(work->problem),
+            [=](const MachineLimits& limits, double) {
+              return rows / work->problem.plan().predict(limits).seconds;
+            }};
   };
   return {.name = rows_name(dtype, q_len, kv_len), .unit = "rows/s", .prepare = prepare};
 }
@@ -105,7 +111,10 @@ Case per_row_case(DType dtype, std::int64_t q_len, std::int64_t kv_len) {
               const double together = static_cast<double>(q_len) / run_seconds(*few);
               return {together, 1 / run_seconds(*one)};
             },
-            note_of(*few)};
+            note_of(*few),
+            [=](const MachineLimits& limits, double) {
+              return static_cast<double>(q_len) / few->plan().predict(limits).seconds;
+            }};
   };
   return {
       .name = rows_name(dtype, q_len, kv_len) + ".per_row", .unit = "rows/s", .prepare = prepare};

@@ -19,6 +19,9 @@ struct Pair {
 struct Prepared {
   std::function<Pair()> turn;
   std::string note = {};  ///< what a reader of the result must know; "" mostly
+  /// The value that the plan predicts for a machine with such limits, where the turn's own limit
+  /// was `limit`; empty where it does not.
+  std::function<double(const MachineLimits& limits, double limit)> predicted = {};
 };
 
 struct Context {

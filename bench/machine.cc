@@ -70,6 +70,12 @@ std::optional<double> Machine::median_dot() const {
   return dot_.empty() ? std::nullopt : std::optional(median(dot_));
 }
 
+MachineLimits Machine::limits() const {
+  return {.fma_flops = median_fma(),
+          .dot_flops = median_dot().value_or(0),
+          .read_bytes_per_second = median_read()};
+}
+
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
   std::ranges::nth_element(values, middle);

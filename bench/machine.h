@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/read_loops.h"
+#include "regard/cost.h"
 #include "regard/dtype.h"
 
 namespace regard::bench {
@@ -33,6 +34,8 @@ class Machine {
   double median_fma() const;
   std::optional<double> median_dot() const;  ///< absent where the CPU does not multiply bf16 pairs
   double median_read() const;
+  /// The medians, for Plan::predict.
+  MachineLimits limits() const;
 
  private:
   std::vector<double> fma_, dot_, read_;

@@ -26,10 +26,14 @@ ProblemShape prefill_shape(DType dtype, std::int64_t head_dim, std::int64_t leng
 Prepared prepare(const Context& context, const ProblemShape& shape) {
   const auto problem = std::make_shared<Problem>(shape);
   problem->run();  // caches and pages warm
-  return {[problem, &machine = context.machine]() -> Pair {
-    const double limit = machine.flops(problem->shape().dtype);
-    return {problem->shape().flops() / run_seconds(*problem) * kGiga, limit * kGiga};
-  }};
+  return {.turn = [problem, &machine = context.machine]() -> Pair {
+            const double limit = machine.flops(problem->shape().dtype);
+            return {problem->shape().flops() / run_seconds(*problem) * kGiga, limit * kGiga};
+          },
+          .predicted =
+              [problem](const MachineLimits& limits, double) {
+                return problem->shape().flops() / problem->plan().predict(limits).seconds * kGiga;
+              }};
 }
 
 void add(std::vector<Case>& cases, DType dtype, std::int64_t head_dim, std::int64_t length,

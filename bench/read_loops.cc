@@ -89,6 +89,9 @@ ReadLoops::ReadLoops(std::vector<Bytes> buffers) : buffers_(std::move(buffers)) 
   best_ = {tried[0].second, tried[1].second};
 }
 
+ReadLoops::ReadLoops(std::vector<Bytes> buffers, const ReadLoops& winners)
+    : buffers_(std::move(buffers)), best_(winners.best_) {}
+
 double ReadLoops::bytes_per_second() const { return std::max(run(best_[0]), run(best_[1])); }
 
 /// Streams begin at equal distances in each pair of buffers (keys and values): one of each with two

@@ -16,6 +16,8 @@ class ReadLoops {
   /// Tries all loops. The buffers (64-byte aligned; what is left of a multiple of 1 KiB is not
   /// read) must outlive this.
   explicit ReadLoops(std::vector<Bytes> buffers);
+  /// Tries nothing: by the loops that won for other buffers.
+  ReadLoops(std::vector<Bytes> buffers, const ReadLoops& winners);
 
   /// Bytes/s on the calling thread now, of the better of the two loops that won at construction.
   double bytes_per_second() const;

@@ -23,10 +23,16 @@ Case window_case(std::int64_t window, std::int64_t length) {
     const auto full = std::make_shared<Problem>(one_head(4096));
     windowed->run();
     full->run();
-    return {[=]() -> Pair {
-      const auto rate = [](Problem& p) { return p.shape().flops() / run_seconds(p) * kGiga; };
-      return {rate(*windowed), rate(*full)};
-    }};
+    return {.turn = [=]() -> Pair {
+              const auto rate = [](Problem& p) {
+                return p.shape().flops() / run_seconds(p) * kGiga;
+              };
+              return {rate(*windowed), rate(*full)};
+            },
+            .predicted =
+                [=](const MachineLimits& limits, double) {
+                  return shape.flops() / windowed->plan().predict(limits).seconds * kGiga;
+                }};
   };
   return {.name = "window.fp32.w" + std::to_string(window) + ".n" + std::to_string(length),
           .unit = "GFLOP/s",

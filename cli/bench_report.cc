@@ -2,9 +2,9 @@
 #include "cli/bench_report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "cli/numbers.h"
 #include "cli/unicode.h"
 #include "regard/executor.h"
 #include "regard/isa.h"
@@ -16,26 +16,6 @@ using Json = nlohmann::ordered_json;
 using bench::Row;
 
 constexpr int kValueEnd = 49, kLimitEnd = 57, kRatioEnd = 64, kBarEnd = 71;  // columns of the table
-
-std::string number(double x, int decimals) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", decimals, x);
-  return text;
-}
-
-/// Three digits that mean something, whatever the size.
-std::string number(double x) { return number(x, x >= 100 ? 0 : x >= 10 ? 1 : 2); }
-
-std::string machine_line(const bench::Machine& machine) {
-  std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
-                     std::to_string(default_num_threads()) +
-                     " threads; one core: " + number(machine.median_fma() * bench::kGiga) +
-                     " GFLOP/s fp32";
-  if (const auto dot = machine.median_dot()) {
-    line += ", " + number(*dot * bench::kGiga) + " bf16";
-  }
-  return line + ", reads " + number(machine.median_read() * bench::kGiga) + " GB/s\n";
-}
 
 std::string row_line(const Row& row, const Terminal& terminal) {
   const bool surpassed = row.met() && row.bar.surpassed(row.ratio());
@@ -51,7 +31,37 @@ std::string row_line(const Row& row, const Terminal& terminal) {
   return line.str() + (row.note.empty() ? "" : "    (" + row.note + ")\n");
 }
 
+/// How well the plan knew: all that it missed, by name.
+std::string prediction_lines(const BenchReport& report) {
+  std::int64_t predicted = 0, well = 0;
+  std::string missed;
+  for (const Row& row : report.rows) {
+    if (row.predicted <= 0) continue;
+    ++predicted;
+    well += row.is_predicted_well() ? 1 : 0;
+    if (!row.is_predicted_well()) {
+      missed += "  " + row.name + ": predicted " + number(row.predicted) + ", came " +
+                number(row.value) + " " + row.unit + "\n";
+    }
+  }
+  if (predicted == 0) return "";
+  return "regard plan predicts the time of " + std::to_string(well) + " of " +
+         std::to_string(predicted) + " cases within 30%\n" + missed;
+}
+
 }  // namespace
+
+std::string machine_line(const MachineLimits& limits) {
+  std::string line = printable(bench::cpu_name()) + ", " + active_isa() + ", " +
+                     std::to_string(default_num_threads()) +
+                     " threads; one core: " + number(limits.fma_flops * bench::kGiga) +
+                     " GFLOP/s fp32";
+  if (limits.dot_flops > 0) line += ", " + number(limits.dot_flops * bench::kGiga) + " bf16";
+  line += ", reads " + number(limits.read_bytes_per_second * bench::kGiga) + " GB/s";
+  if (limits.shared_read_bytes_per_second > 0)
+    line += "; all read " + number(limits.shared_read_bytes_per_second * bench::kGiga);
+  return line + "\n";
+}
 
 std::string bench_value(const Row& row) {
   return number(row.value) + " of " + number(row.limit) + " " + row.unit + ", " +
@@ -60,7 +70,7 @@ std::string bench_value(const Row& row) {
 
 std::string bench_text(const BenchReport& report, const bench::Machine& machine,
                        const Terminal& terminal) {
-  std::string text = machine_line(machine);
+  std::string text = machine_line(machine.limits());
   Line head(terminal);
   head.add_right("value", kValueEnd).add_right("limit", kLimitEnd).add_right("ratio", kRatioEnd);
   text += head.add_right("bar", kBarEnd).str();
@@ -80,6 +90,7 @@ std::string bench_text(const BenchReport& report, const bench::Machine& machine,
     text += "left out: " + name + ": " + printable(reason) + "\n";
   }
   const auto met = std::ranges::count_if(report.rows, &Row::met);
+  text += prediction_lines(report);
   return text + std::to_string(met) + " of " + std::to_string(report.rows.size()) +
          " bars are met\n";
 }
@@ -87,13 +98,14 @@ std::string bench_text(const BenchReport& report, const bench::Machine& machine,
 std::string bench_json(const BenchReport& report, const bench::Machine& machine) {
   Json rows = Json::array();
   for (const Row& row : report.rows) {
-    rows.push_back({{"case", row.name},
-                    {"value", row.value},
-                    {"unit", row.unit},
-                    {"limit", row.limit},
-                    {"ratio", row.ratio()},
-                    {"bar", row.bar.bar},
-                    {"met", row.met()}});
+    Json json{{"case", row.name},   {"value", row.value},   {"unit", row.unit},
+              {"limit", row.limit}, {"ratio", row.ratio()}, {"bar", row.bar.bar},
+              {"met", row.met()}};
+    if (row.predicted > 0) {
+      json["predicted"] = row.predicted;
+      json["predicted_ratio"] = row.predicted_ratio();
+    }
+    rows.push_back(std::move(json));
   }
   const auto dot = machine.median_dot();
   const Json json{{"schema", "regard.bench/1"},

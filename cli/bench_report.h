@@ -16,6 +16,9 @@ struct BenchReport {
   std::vector<std::pair<std::string, std::string>> left_out;  // case, reason
 };
 
+/// The CPU's name and its limits, with the line's end.
+std::string machine_line(const MachineLimits& limits);
+
 /// Cases of the same work together, each with its share of the limit and whether that is enough.
 std::string bench_text(const BenchReport& report, const bench::Machine& machine,
                        const Terminal& terminal);

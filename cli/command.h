@@ -37,6 +37,7 @@ void bench(std::span<const char* const> arguments);   // cli/bench.cc
 void look(std::span<const char* const> arguments);    // cli/look.cc
 void mask(std::span<const char* const> arguments);    // cli/mask.cc
 void models(std::span<const char* const> arguments);  // cli/models.cc
+void plan(std::span<const char* const> arguments);    // cli/plan.cc
 
 /// Fills app's options. False when it was asked for help, which has then been printed. Throws
 /// UsageError.

@@ -25,6 +25,7 @@ Examples:
   regard look "I sat on the bank of the river and watched the water."
   regard look --help
   regard mask "causal | prefix(4)" --n 16
+  regard plan --heads 32 --kv-heads 8 --dtype bf16 --table
   regard bench --quick
 
 Exit status: 0 done, 1 it could not be done, 2 the command line is wrong.
@@ -56,7 +57,8 @@ std::string version() {
 
 void run(std::span<const char* const> arguments) {
   const std::string_view first = arguments.empty() ? "" : arguments[0];
-  if (first.empty()) throw UsageError("which verb? look, mask, models or bench; see regard --help");
+  if (first.empty())
+    throw UsageError("which verb? look, mask, plan, models or bench; see regard --help");
   if (first == "--help" || first == "-h" || first == "help") return print(help());
   if (first == "--version" || first == "-V") return print(version());
   std::vector<std::string> names{"--help", "--version"};
@@ -80,6 +82,7 @@ std::span<const Verb> verbs() {
   static const std::vector<Verb> all{
       {"look", "Show what every word of a text attends to: as text, JSON or a page", &look},
       {"mask", "Draw which query sees which key under a mask", &mask},
+      {"plan", "Say what an attention computation costs before it runs", &plan},
       {"models", "List the models that look can use, or get one", &models},
       {"bench", "Measure the engine against this machine's own limits", &bench}};
   return all;

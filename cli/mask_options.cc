@@ -35,16 +35,6 @@ struct Numbers {
   std::string n = "64", kv, q_offset, tile;
 };
 
-AnyMask read_mask(const std::string& text) {
-  try {
-    return parse_mask(text);
-  } catch (const std::invalid_argument& error) {
-    const std::string message = error.what();
-    const std::size_t line = message.find('\n');
-    throw UsageError(message.substr(0, line), message.substr(line + 1) + "\n");
-  }
-}
-
 MaskExtent read_extent(const Numbers& numbers, bool has_positions) {
   MaskExtent e{};
   e.num_queries = whole_number("--n", numbers.n, 1, kMostPositions);
@@ -74,6 +64,16 @@ std::int64_t read_tile(const std::string& text, const MaskExtent& e) {
 }
 
 }  // namespace
+
+AnyMask read_mask(const std::string& text) {
+  try {
+    return parse_mask(text);
+  } catch (const std::invalid_argument& error) {
+    const std::string message = error.what();
+    const std::size_t line = message.find('\n');
+    throw UsageError(message.substr(0, line), message.substr(line + 1) + "\n");
+  }
+}
 
 bool MaskOptions::parse(std::span<const char* const> arguments) {
   CLI::App app{"Draw which query sees which key under a mask.", "regard mask"};

@@ -9,6 +9,9 @@
 
 namespace regard::cli {
 
+/// parse_mask. Throws UsageError that shows where the text goes wrong.
+AnyMask read_mask(const std::string& text);
+
 struct MaskOptions {
   AnyMask mask;
   MaskExtent extent{};

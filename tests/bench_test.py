@@ -38,6 +38,9 @@ def assert_is_a_report(document):
     for row in document["rows"]:
         assert re.fullmatch(NAME, row["case"])
         assert row["ratio"] == pytest.approx(row["value"] / row["limit"], rel=1e-12)
+        assert ("predicted" in row) == (not row["case"].startswith("memory."))
+        if "predicted" in row:
+            assert row["predicted_ratio"] == pytest.approx(row["value"] / row["predicted"], rel=1e-12)
         assert row["met"] == (row["ratio"] <= row["bar"] if row["case"].startswith("memory.") else row["ratio"] >= row["bar"])
 
 
@@ -75,6 +78,9 @@ def test_table_and_file_say_the_same(tmp_path):
     assert line.split()[3:] == [f"{row['ratio']:.2f}", "0.80", line.split()[-1]]
     assert (line.split()[-1] in ("met", "beyond")) == row["met"]
     assert "prefill fp32 full, N < 1024 (GFLOP/s)" in result.stdout
+    well = 0.7 <= row["predicted_ratio"] <= 1.3
+    assert f"regard plan predicts the time of {int(well)} of 1 cases within 30%\n" in result.stdout
+    assert ("predicted " in result.stdout.split("within 30%")[1]) == (not well)
     assert result.stdout.endswith(f"{int(row['met'])} of 1 bars are met\n")
     assert max(map(len, result.stdout.splitlines()[1:])) <= 80
 

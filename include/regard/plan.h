@@ -7,15 +7,9 @@
 #include <string>
 
 #include "regard/attention.h"
+#include "regard/cost.h"
 
 namespace regard {
-
-/// How many tiles (row block x key tile) of a problem are computed, and how.
-struct TileCounts {
-  std::int64_t full = 0;     ///< computed without a mask
-  std::int64_t partial = 0;  ///< computed, then masked
-  std::int64_t empty = 0;    ///< skipped: no query sees any of its keys
-};
 
 /// A decided computation: checked arguments, kernel table, blocking. Immutable, cheap to copy,
 /// usable from several threads at once; reuse it for every call (layer) of the same shape and
@@ -49,8 +43,18 @@ class Plan {
   /// The kernel table (an instruction set's name, see isa.h).
   std::string isa() const;
 
-  /// A few lines for people: shape, kernel table, blocking, tiles, FLOPs, memory.
+  /// What run() costs. Takes a second at most, however large the problem is: see
+  /// PlanCost::is_exact.
+  PlanCost cost() const;
+
+  /// How long run() takes on a machine with these limits, nearly always within 30 %
+  /// (docs/plan.md). Throws std::invalid_argument for limits that are not positive.
+  Prediction predict(const MachineLimits& limits) const;
+
+  /// A few lines for people: shape, kernel table, blocking, tiles, FLOPs, bytes, memory, and why.
   std::string explain() const;
+  /// The same, with the predicted time and what binds it.
+  std::string explain(const MachineLimits& limits) const;
 
   struct Impl;
 

@@ -162,4 +162,16 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_aligned("attention: workspace.data()", options.workspace.data(), 64);
 }
 
+void check_limits(const MachineLimits& l) {
+  const auto check = [](const char* what, double rate, bool may_be_0) {
+    if (std::isfinite(rate) && (rate > 0 || (rate == 0 && may_be_0))) return;
+    refuse(std::string("limits.") + what, std::to_string(rate),
+           may_be_0 ? "a finite number, 0 or more" : "a finite number above 0");
+  };
+  check("fma_flops", l.fma_flops, false);
+  check("dot_flops", l.dot_flops, true);
+  check("read_bytes_per_second", l.read_bytes_per_second, false);
+  check("shared_read_bytes_per_second", l.shared_read_bytes_per_second, true);
+}
+
 }  // namespace regard::api

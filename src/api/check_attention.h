@@ -3,6 +3,7 @@
 
 #include "exec/attend.h"
 #include "regard/attention.h"
+#include "regard/cost.h"
 
 namespace regard::api {
 
@@ -15,5 +16,8 @@ void check_sinks(const char* what, std::span<const float> sinks, std::int64_t nu
 /// The same for the arguments of a run. `workspace_bytes`: what the plan says.
 void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,
                std::int64_t workspace_bytes);
+
+/// Rates that time can be divided by.
+void check_limits(const MachineLimits& limits);
 
 }  // namespace regard::api

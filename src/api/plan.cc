@@ -29,6 +29,17 @@ std::int64_t Plan::workspace_bytes() const { return impl_->workspace_bytes; }
 
 TileCounts Plan::count_tiles() const { return impl_->count_tiles(); }
 std::string Plan::isa() const { return impl_->setup.kernels->isa; }
-std::string Plan::explain() const { return impl_->explain(); }
+std::string Plan::explain() const { return impl_->explain(nullptr); }
+PlanCost Plan::cost() const { return impl_->cost(); }
+
+Prediction Plan::predict(const MachineLimits& limits) const {
+  api::check_limits(limits);
+  return impl_->predict(limits);
+}
+
+std::string Plan::explain(const MachineLimits& limits) const {
+  api::check_limits(limits);
+  return impl_->explain(&limits);
+}
 
 }  // namespace regard

@@ -141,6 +141,11 @@ std::int64_t workspace_floats(const Setup& setup, int num_threads) {
   return Run(setup, nothing, num_threads, nullptr).floats();
 }
 
+std::int64_t num_tasks(const Setup& setup, int num_threads) {
+  const Call nothing{};
+  return Run(setup, nothing, num_threads, nullptr).num_tasks();
+}
+
 void run(const Setup& setup, const Call& call, Executor& executor, float* memory) {
   const Run work(setup, call, executor.num_threads(), memory);
   const auto task = [&work](std::int64_t index, int worker) { work.task(index, worker); };

@@ -10,6 +10,9 @@ namespace regard::exec {
 /// setup.shape.kv_len keys.
 std::int64_t workspace_floats(const Setup& setup, int num_threads);
 
+/// Tasks that run() hands to the executor: blocks of rows, or parts of their keys.
+std::int64_t num_tasks(const Setup& setup, int num_threads);
+
 /// Computes the call. memory: workspace_floats(setup, executor.num_threads()) floats, 64-byte
 /// aligned. Arguments have been checked. Allocates nothing; throws nothing but what the
 /// executor throws. Whether it was cancelled, the caller asks.

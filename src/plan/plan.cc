@@ -143,26 +143,4 @@ void Plan::Impl::compute(const exec::Call& call, std::span<std::byte> workspace)
   exec::run(setup, call, executor, static_cast<float*>(lease.memory));
 }
 
-TileCounts Plan::Impl::count_tiles() const {
-  TileCounts counts;
-  exec::ChunkTiles found;
-  for (const exec::RowBlock& block : setup.blocks) {
-    const exec::Rows rows = exec::rows_of(setup, {}, block);
-    const std::int64_t kv_end =
-        setup.kv_offset + setup.sequences[static_cast<std::size_t>(block.sequence)].kv_len;
-    for (std::int64_t i = 0; i < exec::num_strips(setup, block); ++i) {
-      const exec::Rows strip = exec::strip_of(setup, rows, i);
-      for (std::int64_t begin = setup.kv_offset; begin < kv_end; begin += exec::kChunkKeys) {
-        const std::int64_t end = std::min(begin + exec::kChunkKeys, kv_end);
-        masks.tiles(strip, begin, end, found);
-        counts.empty += (end - begin + exec::kTileKeys - 1) / exec::kTileKeys - found.size;
-        for (const exec::Tile& tile : found) {
-          ++(tile.kind == TileKind::kFull ? counts.full : counts.partial);
-        }
-      }
-    }
-  }
-  return counts;
-}
-
 }  // namespace regard

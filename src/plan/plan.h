@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <memory_resource>
+#include <mutex>
 #include <span>
 #include <string>
 
 #include "exec/attend.h"
 #include "plan/tile_map.h"
+#include "plan/work.h"
 #include "regard/plan.h"
 
 namespace regard {
@@ -19,7 +21,10 @@ struct Plan::Impl {
   Impl& operator=(const Impl&) = delete;
 
   TileCounts count_tiles() const;
-  std::string explain() const;
+  PlanCost cost() const;
+  Prediction predict(const MachineLimits& limits) const;
+  /// With the predicted time where limits are given.
+  std::string explain(const MachineLimits* limits) const;
   /// The call has been checked. Throws Cancelled.
   void run(const exec::Call& call, std::span<std::byte> workspace) const;
 
@@ -29,11 +34,15 @@ struct Plan::Impl {
   std::int64_t workspace_bytes;
 
  private:
+  /// Counted when first asked for: at most a second's worth of asking the mask.
+  const plan::Work& work() const;
   void compute(const exec::Call& call, std::span<std::byte> workspace) const;
 
   std::pmr::memory_resource& memory_;
   // The plan's own workspace, taken for the length of a run.
   mutable std::atomic<void*> workspace_{nullptr};
+  mutable std::once_flag counted_;
+  mutable plan::Work work_;
 };
 
 }  // namespace regard

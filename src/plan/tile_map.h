@@ -1,6 +1,7 @@
 // src/plan/tile_map.h - a mask turned into tiles, a strip of rows and a chunk of keys at a time.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "exec/tiles.h"
@@ -21,12 +22,18 @@ class TileMap final : public exec::TileSource {
   void tiles(const exec::Rows& strip, std::int64_t kv_begin, std::int64_t kv_end,
              exec::ChunkTiles& out) const noexcept override;
 
+  /// Whether the mask may differ between sequences and heads.
+  bool varies() const { return varies_; }
+  /// The mask of the first sequence and head, as it describes itself.
+  std::string describe() const { return masks_.empty() ? "none" : masks_.front().describe(); }
+  /// kPartial unless it is certain what all rows see of all keys; any number of either.
+  TileKind classify(const exec::Rows& rows, std::int64_t kv_begin,
+                    std::int64_t kv_end) const noexcept;
+
  private:
   const AnyMask& mask(std::int64_t sequence, std::int64_t head) const {
     return masks_[varies_ ? static_cast<std::size_t>(sequence * num_heads_ + head) : 0];
   }
-  TileKind classify(const exec::Rows& strip, std::int64_t kv_begin,
-                    std::int64_t kv_end) const noexcept;
   void fill_bits(const exec::Rows& strip, std::int64_t kv_begin,
                  std::uint64_t* bits) const noexcept;
 

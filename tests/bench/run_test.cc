@@ -53,6 +53,35 @@ TEST_F(Run, ReportsTheTurnInTheMiddle) {
   EXPECT_EQ(rows_[0].note, "a note");
 }
 
+TEST_F(Run, AsksThePlanForItsPrediction) {
+  Case predicted = of({{5, 10}});
+  const auto prepare = predicted.prepare;
+  predicted.prepare = [prepare](const Context& context) {
+    Prepared prepared = prepare(context);
+    prepared.predicted = [](const MachineLimits& limits, double limit) {
+      return limits.fma_flops > 0 ? 0.4 * limit : 0;
+    };
+    return prepared;
+  };
+  run({predicted, of({{1, 1}})});
+  ASSERT_EQ(rows_.size(), 2u);
+  EXPECT_EQ(rows_[0].predicted, 4);
+  EXPECT_EQ(rows_[0].predicted_ratio(), 1.25);
+  EXPECT_TRUE(rows_[0].is_predicted_well());
+  rows_[0].predicted = 3;
+  EXPECT_FALSE(rows_[0].is_predicted_well());
+  EXPECT_EQ(rows_[1].predicted, 0) << "it does not say";
+}
+
+TEST_F(Run, AShortPromptIsPredicted) {
+  for (const Case& c : all_cases()) {
+    if (!c.name.starts_with("prefill.fp32.d64.n128")) continue;
+    const Prepared prepared = c.prepare({machine(), stop_});
+    ASSERT_TRUE(prepared.predicted) << c.name;
+    EXPECT_GT(prepared.predicted(machine().limits(), 1), 0) << c.name;
+  }
+}
+
 TEST_F(Run, GoesOnUntilTheTimeIsUp) {
   run({of({{1, 1}})}, {.seconds = 0.01});
   EXPECT_GT(turns_, 3u);
