@@ -132,8 +132,8 @@ std::string plan_table(std::span<const TableRow> rows, const Terminal& terminal)
           "\nmasked: " + printable(first.mask) + "\n\n" + table_head(s, terminal);
   for (const TableRow& row : rows) text += table_line(row, terminal);
   text +=
-      "\nA step adds the last token to a cache of all others. Tokens and pairs: K, M, B are\n"
-      "powers of 1024. FLOPs: useful ones, all heads. Times are predicted.\n";
+      "\nA step adds the last token to a cache of all others. Tokens and pairs: K, M, B\n"
+      "are powers of 1024. FLOPs: useful ones, all heads. Times are predicted.\n";
   return text + savings(rows.back());
 }
 
