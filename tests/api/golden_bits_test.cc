@@ -62,12 +62,12 @@ void expect_golden(const Golden& golden, const Problem& p) {
 }
 
 TEST(GoldenBits, SeveralBlocksOfRows) {
-  expect_golden({"1923f73001466103", "3521d4febb6d6de3"},
+  expect_golden({"edc9607a6300e2b6", "3521d4febb6d6de3"},
                 golden_problem(1, {1, 1, 1, 500, 300, 17, 33}));
 }
 
 TEST(GoldenBits, OneQueryOverManyChunks) {
-  expect_golden({"a884e3ab26601e51", "053cdc3102f87400"},
+  expect_golden({"9c013f0a936a66f8", "053cdc3102f87400"},
                 golden_problem(2, {2, 8, 2, 1, 1500, 64, 64}));
 }
 
@@ -76,7 +76,7 @@ TEST(GoldenBits, CausalWithSubnormalValues) {
   p.mask = {CausalMask{}, "Causal"};
   p.q_offset = 560;
   p.value.for_each([](float& x) { x *= 0x1p-127F; });
-  expect_golden({"9ac289d59bda3374", "e438f8eceb3f3815"}, p);
+  expect_golden({"629f8d536c9ec4e5", "e438f8eceb3f3815"}, p);
 }
 
 TEST(GoldenBits, MixedStorageWithScoreModifiersAndSinks) {
