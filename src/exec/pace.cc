@@ -25,9 +25,11 @@ Pace::Pace(const Setup& s, const Call& call, const RowBlock& block,
   const std::int64_t words = s.arithmetic->words(s.shape.head_dim),
                      tile_words = kTileKeys / s.arithmetic->word;
   // Steps that the kernels take for one tile of keys, and then of values (kernels.h, Meanwhile).
-  const std::int64_t step = kernels::step_depth(rows);
-  const std::int64_t score_steps = kTileKeys / s.kernels->panel * ceil_div(words, step);
-  const std::int64_t value_steps = s.out_stride() / s.kernels->panel * ceil_div(tile_words, step);
+  const std::int64_t row_tiles = ceil_div(rows, s.kernels->tile_rows);
+  const std::int64_t step = kernels::step_depth(ceil_div(rows, row_tiles));
+  const std::int64_t score_steps = row_tiles * kTileKeys / s.kernels->panel * ceil_div(words, step);
+  const std::int64_t value_steps =
+      row_tiles * s.out_stride() / s.kernels->panel * ceil_div(tile_words, step);
   const std::int64_t pairs = kTileKeys / 2 * std::max(row_lines(call.key), row_lines(call.value));
   score = {&prefetch, ceil_div(pairs, strips * score_steps)};
   value = {&prefetch, ceil_div(pairs, strips * value_steps)};

@@ -140,8 +140,9 @@ struct Arithmetic {
 /// README.md beside this file is the contract of each kernel. All are noexcept and allocate
 /// nothing.
 struct KernelTable {
-  const char* isa;     ///< Highway's name of the target
-  std::int64_t panel;  ///< columns of a packed panel; divides 32
+  const char* isa;         ///< Highway's name of the target
+  std::int64_t panel;      ///< columns of a packed panel; divides 32
+  std::int64_t tile_rows;  ///< rows of a product's register tile, at most
   const Arithmetic* f32;
   const Arithmetic* bf16;  ///< null where the instruction set cannot multiply pairs of bf16
   void (*mask)(float* scores, std::int64_t columns, std::uint64_t bits);

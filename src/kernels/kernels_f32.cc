@@ -41,6 +41,7 @@ const KernelTable& Table() {
   static constexpr KernelTable table = {
       .isa = nullptr,
       .panel = kPanel,
+      .tile_rows = kTileRows,
       .f32 = &arithmetic,
       .bf16 = nullptr,
       .mask = Mask,

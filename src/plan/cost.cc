@@ -15,18 +15,18 @@ constexpr CostTable kCosts;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-/// Numbers that are packed (words, where they hold two), and those of values that are widened or
-/// paired where they lie.
+/// Numbers that are packed (words, where they hold two), and those read where they lie: keys, which
+/// become lanes (words), and values, which are widened or paired.
 struct Moved {
-  double packed, widened;
+  double packed, turned, widened;
 };
 
 Moved moved_numbers(const exec::Setup& s, const Work& work, double depth, double width) {
   const bool in_place = s.block_rows <= s.strip_rows && s.shape.value_dim == s.out_stride();
   const double word = real(s.arithmetic->word);
-  if (!in_place) return {work.packed_keys * (depth + width) / word, 0};
+  if (!in_place) return {work.packed_keys * (depth + width) / word, 0, 0};
   const bool widened = s.shape.value_dtype != DType::kF32;
-  return {work.packed_keys * depth / word, widened ? work.packed_keys * width : 0};
+  return {0, work.packed_keys * depth / word, widened ? work.packed_keys * width : 0};
 }
 
 /// Seconds of one core that never waits for memory.
@@ -39,11 +39,11 @@ double core_seconds(const exec::Setup& s, const Work& work, const MachineLimits&
   double rows = 0;
   for (const exec::Sequence& sequence : s.sequences)
     rows += real(sequence.q_len * s.shape.num_heads);
-  const double beside = kCosts.pair * pairs + kCosts.masked_pair * work.partial_pairs +
-                        kCosts.pack * moved.packed + kCosts.widen * moved.widened +
-                        kCosts.merge * width * pairs / real(exec::kChunkKeys) +
-                        kCosts.strip * work.strip_chunks + kCosts.row * rows * (depth + width) +
-                        kCosts.task * static_cast<double>(s.blocks.size());
+  const double beside =
+      kCosts.pair * pairs + kCosts.masked_pair * work.partial_pairs + kCosts.pack * moved.packed +
+      kCosts.turn * moved.turned + kCosts.widen * moved.widened +
+      kCosts.merge * width * pairs / real(exec::kChunkKeys) + kCosts.strip * work.strip_chunks +
+      kCosts.row * rows * (depth + width) + kCosts.task * static_cast<double>(s.blocks.size());
   return kCosts.product * work.product_pairs * (depth + width) / product + beside / fma;
 }
 
