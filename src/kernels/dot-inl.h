@@ -24,12 +24,14 @@ struct Widened;
 template <>
 struct Widened<float> {
   using Type = float;
+  static constexpr int kVectors = 1;
   static constexpr int kSteps = 1;
   static HWY_INLINE void Operands(Vector word, Vector* steps) { steps[0] = word; }
 };
 template <>
 struct Widened<regard::bf16> {
   using Type = regard::bf16;
+  static constexpr int kVectors = 1;
   static constexpr int kSteps = 2;
   static HWY_INLINE void Operands(Vector word, Vector* steps) {
     const hn::RebindToUnsigned<Floats> bits;
@@ -41,6 +43,7 @@ struct Widened<regard::bf16> {
 template <>
 struct Widened<regard::f16> {
   using Type = regard::f16;
+  static constexpr int kVectors = 1;
   static constexpr int kSteps = 2;
   static HWY_INLINE void Operands(Vector word, Vector* steps) {
     const hn::RebindToUnsigned<Floats> bits;
@@ -51,16 +54,18 @@ struct Widened<regard::f16> {
   }
 };
 #if HWY_NATIVE_DOT_BF16
-/// A pair of bf16 is an operand as it is.
+/// A pair of bf16 is an operand as it is. Its multiply-add takes 6 cycles, so rows take two
+/// vectors of keys at a time, for more chains.
 struct PairsAsTheyAre {
   using Type = regard::bf16;
+  static constexpr int kVectors = 2;
   static constexpr int kSteps = 1;
   static HWY_INLINE void Operands(Vector word, Vector* steps) { steps[0] = word; }
 };
 #endif
 
-/// Rows of a tile: a sum each, and few registers besides.
-inline constexpr int kDotRows = kLanes == 16 ? 16 : 8;
+/// Sums of a tile, and few registers besides: rows by vectors of keys.
+inline constexpr int kDotSums = kLanes == 16 ? 16 : 8;
 
 /// Words of one 16-byte block: as many as TransposeBlocks takes.
 inline constexpr int kBlockWords = HWY_TARGET == HWY_SCALAR ? 1 : 4;
@@ -96,62 +101,75 @@ HWY_INLINE void LoadBlocks(const T* from, [[maybe_unused]] std::int64_t stride, 
 #endif
 }
 
-/// Adds a block of words to the chains.
-template <class Arith, class View, int kRows>
-HWY_INLINE void DotBlock(const typename View::Type* from, std::int64_t stride, const float* a,
-                         std::int64_t a_stride, Vector (&sum)[kRows]) {
-  Vector words[kBlockWords];
-  LoadBlocks(from, stride, words);
+/// Adds a block of words to the chains; the keys of a vector are `next` elements from those of the
+/// one before.
+template <class Arith, class View, int kRows, int kVectors>
+HWY_INLINE void DotBlock(const typename View::Type* from, std::int64_t stride, std::int64_t next,
+                         const float* a, std::int64_t a_stride, Vector (&sum)[kRows][kVectors]) {
+  Vector words[kVectors][kBlockWords];
+  REGARD_UNROLL
+  for (int v = 0; v < kVectors; ++v) LoadBlocks(from + v * next, stride, words[v]);
   REGARD_UNROLL
   for (int w = 0; w < kBlockWords; ++w) {
-    Vector steps[View::kSteps];
-    View::Operands(words[w], steps);
+    Vector steps[kVectors][View::kSteps];
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) View::Operands(words[v][w], steps[v]);
     REGARD_UNROLL
     for (int i = 0; i < View::kSteps; ++i) {
-      const float* x = a + w * View::kSteps + i;
       REGARD_UNROLL
-      for (int r = 0; r < kRows; ++r)
-        sum[r] = Arith::Step(hn::Set(Floats(), x[r * a_stride]), steps[i], sum[r]);
+      for (int r = 0; r < kRows; ++r) {
+        const Vector x = hn::Set(Floats(), a[r * a_stride + w * View::kSteps + i]);
+        REGARD_UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, steps[v][i], sum[r][v]);
+      }
     }
   }
 }
 
-/// kRows rows of c for kLanes rows of b, from `from` on: keys become lanes in registers. The chains
-/// are those of the product of packed columns.
-template <class Arith, class View, int kRows>
+/// kRows rows of c for kVectors * kLanes rows of b, from `from` on: keys become lanes in registers.
+/// The chains are those of the product of packed columns.
+template <class Arith, class View, int kRows, int kVectors>
 HWY_INLINE void DotTile(const Product& p, const Matrix& b, const typename View::Type* from,
                         std::int64_t lead, const float* a, float* c) {
   using T = typename View::Type;
   constexpr std::int64_t kBlock = 4 * kBlockWords / static_cast<std::int64_t>(sizeof(T));
+  constexpr int kKeys = kVectors * kLanes, kQuarter = kKeys / 4;
   const Floats d;
   const std::int64_t stride = b.row_stride;
-  Vector sum[kRows];
+  Vector sum[kRows][kVectors];
   REGARD_UNROLL
-  for (int r = 0; r < kRows; ++r) sum[r] = hn::Zero(d);
+  for (int r = 0; r < kRows; ++r) {
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
   std::int64_t at = 0;
   for (; at + kBlock <= b.columns; at += kBlock, from += kBlock, a += kBlockWords * View::kSteps) {
     // A quarter of the rows with each quarter of a line: bursts are dropped.
-    const T* ahead = from + lead + at / kBlock % 4 * (kLanes / 4) * stride;
+    const T* ahead = from + lead + at / kBlock % 4 * kQuarter * stride;
     REGARD_UNROLL
-    for (int i = 0; i < kLanes / 4; ++i) __builtin_prefetch(ahead + i * stride, 0, 2);
-    DotBlock<Arith, View, kRows>(from, stride, a, p.a_stride, sum);
+    for (int i = 0; i < kQuarter; ++i) __builtin_prefetch(ahead + i * stride, 0, 2);
+    DotBlock<Arith, View>(from, stride, kLanes * stride, a, p.a_stride, sum);
   }
   if (at < b.columns) {  // what fills no block, with zeros
     constexpr int kSteps = kBlockWords * View::kSteps;
     const std::int64_t left = b.columns - at, steps = p.depth - at * kSteps / kBlock;
-    T keys[kLanes][kBlock] = {};
+    T keys[kKeys][kBlock] = {};
     float rows[kRows][kSteps] = {};
-    for (int i = 0; i < kLanes; ++i) {
+    for (int i = 0; i < kKeys; ++i) {
       for (std::int64_t j = 0; j < left; ++j) keys[i][j] = from[i * stride + j];
     }
     for (int r = 0; r < kRows; ++r) {
       for (std::int64_t w = 0; w < steps; ++w) rows[r][w] = a[r * p.a_stride + w];
     }
-    DotBlock<Arith, View, kRows>(keys[0], kBlock, rows[0], kSteps, sum);
+    DotBlock<Arith, View>(keys[0], kBlock, kLanes * kBlock, rows[0], kSteps, sum);
   }
   const Vector scale = hn::Set(d, p.scale);
   REGARD_UNROLL
-  for (int r = 0; r < kRows; ++r) hn::StoreU(hn::Mul(sum[r], scale), d, c + r * p.c_stride);
+  for (int r = 0; r < kRows; ++r) {
+    REGARD_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      hn::StoreU(hn::Mul(sum[r][v], scale), d, c + r * p.c_stride + v * kLanes);
+  }
 }
 
 /// `rows` rows, at most kRows. The last tile of keys may repeat some of the one before.
@@ -159,21 +177,24 @@ template <class Arith, class View, int kRows>
 void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
     using T = typename View::Type;
+    constexpr int kVectors = View::kVectors, kKeys = kVectors * kLanes;
+    static_assert(kKeys <= kPanel);
     if (rows < kRows) return DotUpTo<Arith, View, kRows - 1>(p, b, rows, a, c);
     const std::int64_t lead = RowsAhead<T>(b.columns) * b.row_stride;
-    for (std::int64_t next = 0; next < b.rows; next += kLanes) {
-      const std::int64_t first = HWY_MIN(next, b.rows - kLanes);
+    for (std::int64_t next = 0; next < b.rows; next += kKeys) {
+      const std::int64_t first = HWY_MIN(next, b.rows - kKeys);
       const T* from = static_cast<const T*>(b.data) + first * b.row_stride;
-      DotTile<Arith, View, kRows>(p, b, from, lead, a, c + first);
+      DotTile<Arith, View, kRows, kVectors>(p, b, from, lead, a, c + first);
     }
   }
 }
 
 template <class Arith, class View>
 void RunDot(const Product& p, const Matrix& b) {
-  for (std::int64_t r = 0, rows; r < p.rows; r += rows) {
-    rows = HWY_MIN(p.rows - r, std::int64_t{kDotRows});
-    DotUpTo<Arith, View, kDotRows>(p, b, rows, p.a + r * p.a_stride, p.c + r * p.c_stride);
+  constexpr int kRows = kDotSums / View::kVectors;
+  for (std::int64_t r = 0; r < p.rows; r += kRows) {
+    DotUpTo<Arith, View, kRows>(p, b, HWY_MIN(p.rows - r, std::int64_t{kRows}),
+                                p.a + r * p.a_stride, p.c + r * p.c_stride);
   }
 }
 

@@ -63,11 +63,11 @@ std::string why_this_arithmetic(const exec::Setup& setup) {
 
 std::string why_this_cut(const exec::Setup& setup, int num_threads) {
   const std::string rows = std::to_string(setup.strip_rows);
-  std::string text = setup.block_rows <= exec::kMostStripRows
-                         ? "one strip of up to " + rows +
-                               " rows: keys and values are read once, values where they lie"
-                         : "strips of " + rows + " rows, " + std::to_string(setup.block_rows) +
-                               " rows share packed keys and values";
+  std::string text =
+      setup.block_rows <= exec::kMostStripRows
+          ? "one strip of up to " + rows + " rows: keys and values are read once, where they lie"
+          : "strips of " + rows + " rows, " + std::to_string(setup.block_rows) +
+                " rows share packed keys and values";
   text += "\ntiles of " + std::to_string(exec::kTileKeys) + " keys, chunks of " +
           std::to_string(exec::kChunkKeys);
   const auto blocks = static_cast<std::int64_t>(setup.blocks.size()),
