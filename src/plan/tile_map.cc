@@ -41,14 +41,14 @@ TileMap::TileMap(const AnyMask& mask, std::int64_t num_sequences, std::int64_t n
     masks_.push_back(mask.at(i / num_heads, i % num_heads));
 }
 
-TileKind TileMap::classify(const exec::Rows& strip, std::int64_t kv_begin,
+TileKind TileMap::classify(const exec::Rows& rows, std::int64_t kv_begin,
                            std::int64_t kv_end) const noexcept {
-  const TileRange range{strip.q_position(strip.begin), strip.q_position(strip.end - 1) + 1,
-                        kv_begin, kv_end};
-  const std::int64_t heads = varies_ ? std::min(strip.heads_per_kv_head, strip.count()) : 1;
-  const TileKind kind = mask(strip.sequence, strip.head(strip.begin)).classify(range);
+  const TileRange range{rows.q_position(rows.begin), rows.q_position(rows.end - 1) + 1, kv_begin,
+                        kv_end};
+  const std::int64_t heads = varies_ ? std::min(rows.heads_per_kv_head, rows.count()) : 1;
+  const TileKind kind = mask(rows.sequence, rows.head(rows.begin)).classify(range);
   for (std::int64_t i = 1; i < heads; ++i) {
-    if (mask(strip.sequence, strip.head(strip.begin + i)).classify(range) != kind)
+    if (mask(rows.sequence, rows.head(rows.begin + i)).classify(range) != kind)
       return TileKind::kPartial;
   }
   return kind;
