@@ -65,7 +65,11 @@ struct PairsAsTheyAre {
 #endif
 
 /// Sums of a tile, and few registers besides: rows by vectors of keys.
+#if HWY_IS_ASAN || HWY_IS_TSAN || HWY_IS_UBSAN
+inline constexpr int kDotSums = 2;  // instrumented, more take many minutes to compile
+#else
 inline constexpr int kDotSums = kLanes == 16 ? 16 : 8;
+#endif
 
 /// Words of one 16-byte block: as many as TransposeBlocks takes.
 inline constexpr int kBlockWords = HWY_TARGET == HWY_SCALAR ? 1 : 4;

@@ -12,7 +12,10 @@
 #include "kernels/kernels.h"
 
 #ifndef REGARD_UNROLL
-#if HWY_COMPILER_GCC_ACTUAL
+#if HWY_IS_ASAN || HWY_IS_TSAN || HWY_IS_UBSAN
+#define REGARD_UNROLL  // instrumented code is slow anyway, and unrolled it takes 20 minutes to
+                       // compile
+#elif HWY_COMPILER_GCC_ACTUAL
 #define REGARD_UNROLL _Pragma("GCC unroll 16")
 #else
 #define REGARD_UNROLL _Pragma("clang loop unroll(full)")
