@@ -14,7 +14,8 @@ namespace {
 
 using Axes = std::array<std::int64_t, 4>;
 
-/// Two or three axes are the last ones of four; packed (tokens, heads, dim) is (1, heads, tokens, dim).
+/// Two or three axes are the last ones of four; packed (tokens, heads, dim) is (1, heads, tokens,
+/// dim).
 void set_axes(const Array& array, bool is_packed, Axes& shape, Axes& strides) {
   for (std::size_t i = 0; i < 4; ++i) {
     if (i + array.rank < 4) {
@@ -34,7 +35,8 @@ std::int64_t window_side(const char* name, nb::handle side) {
 }
 
 WindowMask to_window(nb::handle window) {
-  const bool is_pair = (PyTuple_Check(window.ptr()) || PyList_Check(window.ptr())) && nb::len(window) == 2;
+  const bool is_pair =
+      (PyTuple_Check(window.ptr()) || PyList_Check(window.ptr())) && nb::len(window) == 2;
   if (!is_pair)
     refuse_type("attention: window", "a " + class_name(window),
                 "a pair (left, right), None for an unbounded side");
@@ -91,8 +93,10 @@ void Arguments::add_positions(const Keywords& k) {
   if (!k.kv_lens.is_none() && kv_lens_.empty() && query.shape[0] != 0)
     refuse("attention: kv_lens", "empty", "one number per sequence");
   if (!is_packed_) return;
-  if (k.cu_seqlens_q.is_none()) refuse("attention: cu_seqlens_q", "None", "given with cu_seqlens_kv");
-  if (k.cu_seqlens_kv.is_none()) refuse("attention: cu_seqlens_kv", "None", "given with cu_seqlens_q");
+  if (k.cu_seqlens_q.is_none())
+    refuse("attention: cu_seqlens_q", "None", "given with cu_seqlens_kv");
+  if (k.cu_seqlens_kv.is_none())
+    refuse("attention: cu_seqlens_kv", "None", "given with cu_seqlens_q");
   options.cu_seqlens_q = cu_seqlens_q_ = to_int64s("attention: cu_seqlens_q", k.cu_seqlens_q);
   options.cu_seqlens_kv = cu_seqlens_kv_ = to_int64s("attention: cu_seqlens_kv", k.cu_seqlens_kv);
   if (cu_seqlens_q_.empty()) refuse("attention: cu_seqlens_q", "empty", "to begin with 0");
@@ -101,7 +105,8 @@ void Arguments::add_positions(const Keywords& k) {
 
 void Arguments::add_mask(const Keywords& k) {
   const auto add = [&](AnyMask mask) {
-    options.mask = options.mask.is_full() ? std::move(mask) : AnyMask(options.mask & std::move(mask));
+    options.mask =
+        options.mask.is_full() ? std::move(mask) : AnyMask(options.mask & std::move(mask));
   };
   if (!k.causal.is(Py_False) && to_bool("attention: causal", k.causal)) add(CausalMask{});
   if (!k.window.is_none()) add(to_window(k.window));
@@ -110,7 +115,8 @@ void Arguments::add_mask(const Keywords& k) {
     add(*mask);
   } else {
     const bool positions_matter = !options.mask.is_full() || !k.alibi_slopes.is_none();
-    add(mask_of_array(kept_.emplace_back(import_array("attention: mask", k.mask)), positions_matter));
+    add(mask_of_array(kept_.emplace_back(import_array("attention: mask", k.mask)),
+                      positions_matter));
   }
 }
 
@@ -120,18 +126,21 @@ AnyMask Arguments::mask_of_array(const Array& array, bool positions_matter) {
     refuse_type("attention: mask", "of another type than bool",
                 "booleans, or a mask of regard.masks (bias= is what is added to scores)");
   if (is_packed_)
-    refuse("attention: mask", "an array", "a mask of regard.masks with cu_seqlens (rows begin anew in each)");
+    refuse("attention: mask", "an array",
+           "a mask of regard.masks with cu_seqlens (rows begin anew in each)");
   const std::int64_t q_len = query.shape[2], kv_len = key.shape[2];
   const bool unsaid = !options.q_offset && q_offsets_.empty();
   if (unsaid && !positions_matter) options.q_offset = 0;
   const ScoreLayout layout = layout_of_scores(array, q_len, kv_len);
-  TensorView<const bool, 4> view(static_cast<const bool*>(array.data), layout.shape, layout.strides);
+  TensorView<const bool, 4> view(static_cast<const bool*>(array.data), layout.shape,
+                                 layout.strides);
   if (q_offsets_.empty()) return DenseMask(view, options.q_offset.value_or(0));
   std::vector<AnyMask> masks;
   for (std::size_t b = 0; b < q_offsets_.size(); ++b) {
     TensorView<const bool, 4> one = view;
     one.shape[0] = 1;
-    if (view.shape[0] > static_cast<std::int64_t>(b)) one.data += static_cast<std::int64_t>(b) * view.strides[0];
+    if (view.shape[0] > static_cast<std::int64_t>(b))
+      one.data += static_cast<std::int64_t>(b) * view.strides[0];
     masks.emplace_back(DenseMask(one, q_offsets_[b]));
   }
   return PerSequenceMask(std::move(masks));
@@ -169,7 +178,8 @@ AttentionShape Arguments::shape() const {
 double Arguments::flops() const {
   double product = 2;
   for (std::size_t i = 0; i < 3; ++i) product *= static_cast<double>(query.shape[i]);
-  return product * static_cast<double>(key.shape[2]) * static_cast<double>(query.shape[3] + value.shape[3]);
+  return product * static_cast<double>(key.shape[2]) *
+         static_cast<double>(query.shape[3] + value.shape[3]);
 }
 
 bool Arguments::covers_queries() const {
@@ -177,7 +187,8 @@ bool Arguments::covers_queries() const {
 }
 
 std::vector<std::int64_t> Arguments::result_shape(std::int64_t last) const {
-  std::vector<std::int64_t> shape(like.shape.begin(), like.shape.begin() + static_cast<std::ptrdiff_t>(like.rank));
+  std::vector<std::int64_t> shape(like.shape.begin(),
+                                  like.shape.begin() + static_cast<std::ptrdiff_t>(like.rank));
   shape.back() = last;
   if (last == 0) {
     shape.pop_back();
@@ -191,7 +202,8 @@ OutputView<4> Arguments::result_view(const Array& array, std::int64_t last) cons
   if (!std::equal(wanted.begin(), wanted.end(), array.shape.begin(),
                   array.shape.begin() + static_cast<std::ptrdiff_t>(array.rank))) {
     std::string text;
-    for (const std::int64_t extent : wanted) text += (text.empty() ? "(" : ", ") + std::to_string(extent);
+    for (const std::int64_t extent : wanted)
+      text += (text.empty() ? "(" : ", ") + std::to_string(extent);
     refuse(array.name, "of shape " + array.describe_shape(), text + ")");
   }
   OutputView<4> view;
@@ -242,7 +254,8 @@ std::shared_ptr<Executor> executor_of(nb::handle num_threads) {
   if (n == 1) return {std::shared_ptr<void>(), &serial_executor()};
   if (n == default_num_threads()) return {std::shared_ptr<void>(), &default_executor()};
   const std::lock_guard lock(*mutex);
-  const auto at = std::find_if(pools->begin(), pools->end(), [&](const Pool& p) { return p.num_threads == n; });
+  const auto at =
+      std::find_if(pools->begin(), pools->end(), [&](const Pool& p) { return p.num_threads == n; });
   Pool pool = at != pools->end() ? *at : Pool{n, make_thread_pool(static_cast<int>(n))};
   if (at != pools->end()) pools->erase(at);
   if (pools->size() == kMost) pools->pop_back();

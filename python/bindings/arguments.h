@@ -35,7 +35,8 @@ class Arguments {
   bool covers_queries() const;
 
   /// The caller's shape of a result per query: (batch, heads, q_len, last) as far as the query has
-  /// these axes, packed (tokens, heads, last). last = 0: without that axis, and packed (heads, tokens).
+  /// these axes, packed (tokens, heads, last). last = 0: without that axis, and packed (heads,
+  /// tokens).
   std::vector<std::int64_t> result_shape(std::int64_t last) const;
   /// Such an array as the engine's view; throws ValueError when it has another shape.
   OutputView<4> result_view(const Array& array, std::int64_t last) const;
@@ -55,7 +56,8 @@ class Arguments {
   std::shared_ptr<Executor> executor_;
 };
 
-/// (B or 1, H or 1, q_len, kv_len) from an array that broadcasts to that, its last axes at the right.
+/// (B or 1, H or 1, q_len, kv_len) from an array that broadcasts to that, its last axes at the
+/// right.
 struct ScoreLayout {
   std::array<std::int64_t, 4> shape, strides;
 };

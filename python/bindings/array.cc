@@ -1,4 +1,5 @@
-// python/bindings/array.cc - arrays of any library as strided views, and results of the caller's kind.
+// python/bindings/array.cc - arrays of any library as strided views, and results of the caller's
+// kind.
 #include "array.h"
 
 #include "convert.h"
@@ -25,9 +26,12 @@ Element element_of(nb::dlpack::dtype dtype) {
 nb::dlpack::dtype dlpack_dtype(Element element) {
   using Code = nb::dlpack::dtype_code;
   switch (element) {
-    case Element::kBf16: return {static_cast<std::uint8_t>(Code::Bfloat), 16, 1};
-    case Element::kF16: return {static_cast<std::uint8_t>(Code::Float), 16, 1};
-    default: return {static_cast<std::uint8_t>(Code::Float), 32, 1};
+    case Element::kBf16:
+      return {static_cast<std::uint8_t>(Code::Bfloat), 16, 1};
+    case Element::kF16:
+      return {static_cast<std::uint8_t>(Code::Float), 16, 1};
+    default:
+      return {static_cast<std::uint8_t>(Code::Float), 32, 1};
   }
 }
 
@@ -60,14 +64,14 @@ const DlpackExchange* exchange_of(nb::handle type) {
 void refuse_gradients(const Array& array) {
   if (!nb::cast<bool>(nb::getattr(array.object, "requires_grad", nb::bool_(false)))) return;
   if (!nb::cast<bool>(nb::module_::import_("torch").attr("is_grad_enabled")())) return;
-  throw nb::type_error(
-      (std::string(array.name) +
-       " tracks gradients, expected one that does not: use it under torch.no_grad(), or detach() it")
-          .c_str());
+  throw nb::type_error((std::string(array.name) + " tracks gradients, expected one that does not: "
+                                                  "use it under torch.no_grad(), or detach() it")
+                           .c_str());
 }
 
 void refuse_device(const Array& array) {
-  const std::string device = text_of(nb::getattr(array.object, "device", nb::str("another device")));
+  const std::string device =
+      text_of(nb::getattr(array.object, "device", nb::str("another device")));
   refuse_type(array.name, "on " + device, "one in the CPU's memory");
 }
 
@@ -144,16 +148,21 @@ Array import_array(const char* name, nb::handle object, bool writable) {
   }
   if (!is_array(object)) refuse_type(name, "a " + class_name(object), "an array");
   if (nb::hasattr(object, "dtype"))
-    refuse_type(name, text_of(object.attr("dtype")), "float32, bfloat16 or float16 in plain strides");
+    refuse_type(name, text_of(object.attr("dtype")),
+                "float32, bfloat16 or float16 in plain strides");
   refuse_type(name, "a " + class_name(object) + " that gives no strided memory", "an array");
 }
 
 DType dtype_of(const Array& array) {
   switch (array.element) {
-    case Element::kF32: return DType::kF32;
-    case Element::kBf16: return DType::kBf16;
-    case Element::kF16: return DType::kF16;
-    default: break;
+    case Element::kF32:
+      return DType::kF32;
+    case Element::kBf16:
+      return DType::kBf16;
+    case Element::kF16:
+      return DType::kF16;
+    default:
+      break;
   }
   const nb::object dtype = nb::getattr(array.object, "dtype", nb::none());
   refuse_type(array.name, dtype.is_none() ? "of another type" : text_of(dtype),
@@ -184,9 +193,12 @@ nb::object new_array(const Array& like, Element element, const std::vector<std::
     PyTuple_SET_ITEM(extents.ptr(), static_cast<Py_ssize_t>(i), PyLong_FromLongLong(shape[i]));
   const Numpy& numpy = Numpy::get();
   switch (element) {
-    case Element::kF32: return numpy.empty(extents, numpy.float32);
-    case Element::kF16: return numpy.empty(extents, numpy.float16);
-    default: return numpy.empty(extents, like.object.attr("dtype"));  // bfloat16 as it came
+    case Element::kF32:
+      return numpy.empty(extents, numpy.float32);
+    case Element::kF16:
+      return numpy.empty(extents, numpy.float16);
+    default:
+      return numpy.empty(extents, like.object.attr("dtype"));  // bfloat16 as it came
   }
 }
 

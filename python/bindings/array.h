@@ -1,4 +1,5 @@
-// python/bindings/array.h - arrays of any library as strided views, and results of the caller's kind.
+// python/bindings/array.h - arrays of any library as strided views, and results of the caller's
+// kind.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -28,8 +29,8 @@ struct Array {
   Element element = Element::kOther;
   std::size_t rank = 0;
   std::array<std::int64_t, kMostRank> shape{}, strides{};  ///< strides in elements
-  const DlpackExchange* exchange = nullptr;                ///< of the array's library, if it has one
-  nb::ndarray<nb::ro> exported;                            ///< what keeps the memory, otherwise
+  const DlpackExchange* exchange = nullptr;  ///< of the array's library, if it has one
+  nb::ndarray<nb::ro> exported;              ///< what keeps the memory, otherwise
 
   /// "(2, 3, 64)"
   std::string describe_shape() const;

@@ -20,21 +20,25 @@ namespace regard::python {
 namespace {
 
 Element element_of(DType dtype) {
-  return dtype == DType::kF32 ? Element::kF32 : dtype == DType::kBf16 ? Element::kBf16 : Element::kF16;
+  return dtype == DType::kF32    ? Element::kF32
+         : dtype == DType::kBf16 ? Element::kBf16
+                                 : Element::kF16;
 }
 
-nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::handle causal, nb::handle window,
-                     nb::handle mask, nb::handle bias, nb::handle scale, nb::handle softcap,
-                     nb::handle alibi_slopes, nb::handle sinks, nb::handle q_offset, nb::handle kv_lens,
-                     nb::handle cu_seqlens_q, nb::handle cu_seqlens_kv, nb::handle return_lse, nb::handle out,
+nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::handle causal,
+                     nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
+                     nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
+                     nb::handle q_offset, nb::handle kv_lens, nb::handle cu_seqlens_q,
+                     nb::handle cu_seqlens_kv, nb::handle return_lse, nb::handle out,
                      nb::handle num_threads) {
   const Arguments a(query, key, value,
-                    {causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset, kv_lens,
-                     cu_seqlens_q, cu_seqlens_kv, num_threads});
+                    {causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset,
+                     kv_lens, cu_seqlens_q, cu_seqlens_kv, num_threads});
   const bool wants_lse = to_bool("attention: return_lse", return_lse), is_new = out.is_none();
   const std::int64_t value_dim = a.value.shape[3];
-  nb::object result = is_new ? new_array(a.like, element_of(a.query.dtype), a.result_shape(value_dim))
-                             : nb::borrow(out);
+  nb::object result = is_new
+                          ? new_array(a.like, element_of(a.query.dtype), a.result_shape(value_dim))
+                          : nb::borrow(out);
   const Array result_array = import_array("attention: out", result, true);
   const OutputView<4> view = a.result_view(result_array, value_dim);
   if (is_new && !a.covers_queries())  // queries of no sequence: 0, as where nothing is seen
@@ -60,14 +64,15 @@ struct PlanObject {
   Plan plan;
 };
 
-PlanObject make_plan(nb::handle query, nb::handle key, nb::handle value, nb::handle causal, nb::handle window,
-                     nb::handle mask, nb::handle bias, nb::handle scale, nb::handle softcap,
-                     nb::handle alibi_slopes, nb::handle sinks, nb::handle q_offset, nb::handle kv_lens,
-                     nb::handle cu_seqlens_q, nb::handle cu_seqlens_kv, nb::handle num_threads) {
+PlanObject make_plan(nb::handle query, nb::handle key, nb::handle value, nb::handle causal,
+                     nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
+                     nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
+                     nb::handle q_offset, nb::handle kv_lens, nb::handle cu_seqlens_q,
+                     nb::handle cu_seqlens_kv, nb::handle num_threads) {
   auto a = std::make_unique<Arguments>(
       query, key, value,
-      Keywords{causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset, kv_lens, cu_seqlens_q,
-               cu_seqlens_kv, num_threads});
+      Keywords{causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset, kv_lens,
+               cu_seqlens_q, cu_seqlens_kv, num_threads});
   Plan plan(a->shape(), a->options);
   return {std::move(a), std::move(plan)};
 }
@@ -76,16 +81,20 @@ PlanObject make_plan(nb::handle query, nb::handle key, nb::handle value, nb::han
 class BatchProbe final : public Probe {
  public:
   BatchProbe(const TensorView<float, 4>& out) {
-    std::vector<std::int64_t> heads(static_cast<std::size_t>(out.shape[1])), queries(static_cast<std::size_t>(out.shape[2]));
+    std::vector<std::int64_t> heads(static_cast<std::size_t>(out.shape[1])),
+        queries(static_cast<std::size_t>(out.shape[2]));
     std::iota(heads.begin(), heads.end(), 0);
     std::iota(queries.begin(), queries.end(), 0);
     for (std::int64_t b = 0; b < out.shape[0]; ++b) {
-      const TensorView<float, 3> one(out.data + b * out.strides[0], {out.shape[1], out.shape[2], out.shape[3]},
+      const TensorView<float, 3> one(out.data + b * out.strides[0],
+                                     {out.shape[1], out.shape[2], out.shape[3]},
                                      {out.strides[1], out.strides[2], out.strides[3]});
       probes_.push_back(std::make_unique<WeightsProbe>(b, heads, queries, one));
     }
   }
-  void tile(const WeightTile& tile) noexcept override { probes_[static_cast<std::size_t>(tile.batch)]->tile(tile); }
+  void tile(const WeightTile& tile) noexcept override {
+    probes_[static_cast<std::size_t>(tile.batch)]->tile(tile);
+  }
   void finished(const FinishedRows& rows) noexcept override {
     probes_[static_cast<std::size_t>(rows.batch)]->finished(rows);
   }
@@ -105,7 +114,8 @@ void weights_of_run(const Arguments& a, std::int64_t first, const TensorView<flo
   for (ScoreMod& mod : options.score_mods) {
     if (auto* bias = std::get_if<Bias>(&mod)) {
       auto& v = bias->values;
-      v.data = static_cast<const char*>(v.data) + first * v.strides[2] * static_cast<std::int64_t>(size_of(v.dtype));
+      v.data = static_cast<const char*>(v.data) +
+               first * v.strides[2] * static_cast<std::int64_t>(size_of(v.dtype));
       v.shape[2] = out.shape[2];
     }
   }
@@ -117,15 +127,22 @@ void weights_of_run(const Arguments& a, std::int64_t first, const TensorView<flo
   std::vector<float> ignored(static_cast<std::size_t>(out.shape[0] * out.shape[1] * out.shape[2]));
   BatchProbe probe(out);
   const OutputView<4> view(ignored.data(), {out.shape[0], out.shape[1], out.shape[2], 1});
-  regard::attention(query, a.key, value, view, options, {.lse = {}, .probe = &probe, .cancel = cancel, .q_offsets = {}, .kv_lens = {}, .workspace = {}});
+  regard::attention(query, a.key, value, view, options,
+                    {.lse = {},
+                     .probe = &probe,
+                     .cancel = cancel,
+                     .q_offsets = {},
+                     .kv_lens = {},
+                     .workspace = {}});
 }
 
-nb::object weights(nb::handle query, nb::handle key, nb::handle rows, nb::handle causal, nb::handle window,
-                   nb::handle mask, nb::handle bias, nb::handle scale, nb::handle softcap, nb::handle alibi_slopes,
-                   nb::handle sinks, nb::handle q_offset, nb::handle kv_lens, nb::handle num_threads) {
+nb::object weights(nb::handle query, nb::handle key, nb::handle rows, nb::handle causal,
+                   nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
+                   nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
+                   nb::handle q_offset, nb::handle kv_lens, nb::handle num_threads) {
   const Arguments a(query, key, {},
-                    {causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset, kv_lens, nb::none(),
-                     nb::none(), num_threads});
+                    {causal, window, mask, bias, scale, softcap, alibi_slopes, sinks, q_offset,
+                     kv_lens, nb::none(), nb::none(), num_threads});
   const Plan checked(a.shape(), a.options);  // says of the whole call what would be wrong with it
   const std::int64_t q_len = a.query.shape[2], kv_len = a.key.shape[2];
   std::vector<std::int64_t> chosen;
@@ -149,7 +166,8 @@ nb::object weights(nb::handle query, nb::handle key, nb::handle rows, nb::handle
   shape[shape.size() - 2] = count;
   nb::object result = new_array(a.like, Element::kF32, shape);
   const Array array = import_array("weights: result", result, true);
-  const TensorView<float, 4> out(static_cast<float*>(array.data), {a.query.shape[0], a.query.shape[1], count, kv_len});
+  const TensorView<float, 4> out(static_cast<float*>(array.data),
+                                 {a.query.shape[0], a.query.shape[1], count, kv_len});
   run_interruptibly(a.flops(), [&](const std::atomic<bool>* cancel) {
     for (std::size_t i = 0, end = 0; i < chosen.size(); i = end) {  // neighbours in one go
       for (end = i + 1; end < chosen.size() && chosen[end] == chosen[end - 1] + 1;) ++end;
@@ -177,15 +195,17 @@ std::shared_ptr<const Array> kind_of(const Array& like, Element element) {
   return kind;
 }
 
-StateObject partial_attention(nb::handle query, nb::handle key, nb::handle value, nb::handle kv_offset,
-                              nb::handle causal, nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
-                              nb::handle softcap, nb::handle alibi_slopes, nb::handle q_offset, nb::handle kv_lens,
-                              nb::handle num_threads) {
+StateObject partial_attention(nb::handle query, nb::handle key, nb::handle value,
+                              nb::handle kv_offset, nb::handle causal, nb::handle window,
+                              nb::handle mask, nb::handle bias, nb::handle scale,
+                              nb::handle softcap, nb::handle alibi_slopes, nb::handle q_offset,
+                              nb::handle kv_lens, nb::handle num_threads) {
   Arguments a(query, key, value,
-              {causal, window, mask, bias, scale, softcap, alibi_slopes, nb::none(), q_offset, kv_lens, nb::none(),
-               nb::none(), num_threads});
+              {causal, window, mask, bias, scale, softcap, alibi_slopes, nb::none(), q_offset,
+               kv_lens, nb::none(), nb::none(), num_threads});
   if (a.like.rank != 4)
-    refuse("partial_attention: query", "of shape " + a.like.describe_shape(), "(batch, heads, q_len, head_dim)");
+    refuse("partial_attention: query", "of shape " + a.like.describe_shape(),
+           "(batch, heads, q_len, head_dim)");
   a.options.kv_offset = to_int64("partial_attention: kv_offset", kv_offset);
   StateObject made{{}, kind_of(a.like, element_of(a.query.dtype))};
   run_interruptibly(a.flops(), [&](const std::atomic<bool>* cancel) {
@@ -199,7 +219,8 @@ StateObject partial_attention(nb::handle query, nb::handle key, nb::handle value
 /// Neighbours first: (0 1) (2 3), then these.
 StateObject merge(nb::handle states) {
   if (!nb::isinstance<nb::sequence>(states))
-    refuse_type("merge: states", "a " + class_name(states), "a list of what partial_attention returned");
+    refuse_type("merge: states", "a " + class_name(states),
+                "a list of what partial_attention returned");
   std::vector<StateObject> level;
   for (nb::handle item : nb::borrow<nb::sequence>(states)) {
     const StateObject* state = nullptr;
@@ -222,39 +243,49 @@ StateObject merge(nb::handle states) {
 nb::tuple finish(const StateObject& s, nb::handle sinks) {
   const std::vector<float> logits = to_floats("finish: sinks", sinks);
   const AttentionState& state = s.state;
-  nb::object out = new_array(*s.like, s.like->element, {state.batch, state.num_heads, state.q_len, state.value_dim});
+  nb::object out = new_array(*s.like, s.like->element,
+                             {state.batch, state.num_heads, state.q_len, state.value_dim});
   nb::object lse = new_array(*s.like, Element::kF32, {state.batch, state.num_heads, state.q_len});
-  const Array out_array = import_array("finish: out", out, true), lse_array = import_array("finish: lse", lse, true);
-  OutputView<4> view(static_cast<float*>(out_array.data), {state.batch, state.num_heads, state.q_len, state.value_dim});
+  const Array out_array = import_array("finish: out", out, true),
+              lse_array = import_array("finish: lse", lse, true);
+  OutputView<4> view(static_cast<float*>(out_array.data),
+                     {state.batch, state.num_heads, state.q_len, state.value_dim});
   view.dtype = dtype_of(out_array);
-  regard::finish(state, view, TensorView<float, 3>(static_cast<float*>(lse_array.data), {state.batch, state.num_heads, state.q_len}), logits);
+  regard::finish(state, view,
+                 TensorView<float, 3>(static_cast<float*>(lse_array.data),
+                                      {state.batch, state.num_heads, state.q_len}),
+                 logits);
   return nb::make_tuple(finish_array(*s.like, out), finish_array(*s.like, lse));
 }
 
-#define REGARD_SHARED_ARGS                                                                       \
-  nb::arg("causal") = false, nb::arg("window") = nb::none(), nb::arg("mask") = nb::none(),       \
-      nb::arg("bias") = nb::none(), nb::arg("scale") = nb::none(), nb::arg("softcap") = nb::none(), \
-      nb::arg("alibi_slopes") = nb::none()
+#define REGARD_SHARED_ARGS                                                                        \
+  nb::arg("causal").none() = false, nb::arg("window") = nb::none(), nb::arg("mask") = nb::none(), \
+  nb::arg("bias") = nb::none(), nb::arg("scale") = nb::none(), nb::arg("softcap") = nb::none(),   \
+  nb::arg("alibi_slopes") = nb::none()
 
 }  // namespace
 
 void bind_attention(nb::module_& module) {
-  module.def("attention", &attention, nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::kw_only(),
-             REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
+  module.def("attention", &attention, nb::arg("query").none(), nb::arg("key").none(),
+             nb::arg("value").none(), nb::kw_only(), REGARD_SHARED_ARGS,
+             nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
-             nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("return_lse") = false, nb::arg("out") = nb::none(),
-             nb::arg("num_threads") = nb::none());
-  module.def("plan", &make_plan, nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::kw_only(),
-             REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
+             nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("return_lse").none() = false,
+             nb::arg("out") = nb::none(), nb::arg("num_threads") = nb::none());
+  module.def("plan", &make_plan, nb::arg("query").none(), nb::arg("key").none(),
+             nb::arg("value").none(), nb::kw_only(), REGARD_SHARED_ARGS,
+             nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
              nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("num_threads") = nb::none());
-  module.def("weights", &weights, nb::arg("query"), nb::arg("key"), nb::kw_only(), nb::arg("rows") = nb::none(),
-             REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
+  module.def("weights", &weights, nb::arg("query").none(), nb::arg("key").none(), nb::kw_only(),
+             nb::arg("rows") = nb::none(), REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(),
+             nb::arg("q_offset") = nb::none(), nb::arg("kv_lens") = nb::none(),
+             nb::arg("num_threads") = nb::none());
+  module.def("partial_attention", &partial_attention, nb::arg("query").none(),
+             nb::arg("key").none(), nb::arg("value").none(), nb::kw_only(),
+             nb::arg("kv_offset").none() = 0, REGARD_SHARED_ARGS, nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("num_threads") = nb::none());
-  module.def("partial_attention", &partial_attention, nb::arg("query"), nb::arg("key"), nb::arg("value"),
-             nb::kw_only(), nb::arg("kv_offset") = 0, REGARD_SHARED_ARGS, nb::arg("q_offset") = nb::none(),
-             nb::arg("kv_lens") = nb::none(), nb::arg("num_threads") = nb::none());
-  module.def("merge", &merge, nb::arg("states"));
+  module.def("merge", &merge, nb::arg("states").none());
 
   nb::class_<StateObject>(module, "AttentionState")
       .def("finish", &finish, nb::arg("sinks") = nb::none())
@@ -264,12 +295,14 @@ void bind_attention(nb::module_& module) {
   nb::class_<PlanObject>(module, "Plan")
       .def("explain", [](const PlanObject& p) { return p.plan.explain(); })
       .def("__str__", [](const PlanObject& p) { return p.plan.explain(); })
-      .def("__repr__", [](const PlanObject& p) { return "<regard plan\n" + p.plan.explain() + ">"; })
+      .def("__repr__",
+           [](const PlanObject& p) { return "<regard plan\n" + p.plan.explain() + ">"; })
       .def_prop_ro("mask", [](const PlanObject& p) { return p.arguments->options.mask; })
       .def_prop_ro("isa", [](const PlanObject& p) { return p.plan.isa(); })
       .def_prop_ro("workspace_bytes", [](const PlanObject& p) { return p.plan.workspace_bytes(); })
       .def_prop_ro("tiles_full", [](const PlanObject& p) { return p.plan.count_tiles().full; })
-      .def_prop_ro("tiles_partial", [](const PlanObject& p) { return p.plan.count_tiles().partial; })
+      .def_prop_ro("tiles_partial",
+                   [](const PlanObject& p) { return p.plan.count_tiles().partial; })
       .def_prop_ro("tiles_skipped", [](const PlanObject& p) { return p.plan.count_tiles().empty; })
       .def_prop_ro("flops", [](const PlanObject& p) { return p.plan.cost().useful_flops; })
       .def_prop_ro("cache_bytes", [](const PlanObject& p) { return p.plan.cost().cache_bytes; });

@@ -1,4 +1,5 @@
-// python/bindings/convert.cc - Python's numbers and lists as C++'s, and errors in the engine's one wording.
+// python/bindings/convert.cc - Python's numbers and lists as C++'s, and errors in the engine's one
+// wording.
 #include "convert.h"
 
 #include <stdexcept>

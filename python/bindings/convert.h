@@ -1,4 +1,5 @@
-// python/bindings/convert.h - Python's numbers and lists as C++'s, and errors in the engine's one wording.
+// python/bindings/convert.h - Python's numbers and lists as C++'s, and errors in the engine's one
+// wording.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -13,7 +14,8 @@ namespace regard::python {
 namespace nb = nanobind;
 
 /// "attention: key is read-only, expected one that can be written", as ValueError or TypeError.
-[[noreturn]] void refuse(const std::string& what, const std::string& came, const std::string& wanted);
+[[noreturn]] void refuse(const std::string& what, const std::string& came,
+                         const std::string& wanted);
 [[noreturn]] void refuse_type(const std::string& what, const std::string& came,
                               const std::string& wanted);
 

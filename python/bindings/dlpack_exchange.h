@@ -1,5 +1,5 @@
-// python/bindings/dlpack_exchange.h - the part of DLPack 1.3 that gives a tensor's address without a
-// Python call (DLPackExchangeAPI; PyTorch has it since 2.10). nanobind's ndarray asks __dlpack__,
+// python/bindings/dlpack_exchange.h - the part of DLPack 1.3 that gives a tensor's address without
+// a Python call (DLPackExchangeAPI; PyTorch has it since 2.10). nanobind's ndarray asks __dlpack__,
 // which takes 5 us for three tensors of PyTorch; this takes 0.3.
 #pragma once
 

@@ -5,10 +5,12 @@
 #include "masks.h"
 #include "regard/version.h"
 #include "rope.h"
+#include "wrong_call.h"
 
 NB_MODULE(_engine, module) {
   module.attr("__version__") = REGARD_VERSION;
   regard::python::bind_masks(module);
   regard::python::bind_attention(module);
   regard::python::bind_rope(module);
+  regard::python::explain_wrong_calls(module);
 }

@@ -59,7 +59,8 @@ class ScalingDict {
 RopeScaling to_scaling(nb::handle object) {
   if (object.is_none()) return {};
   if (!nb::isinstance<nb::dict>(object))
-    refuse_type("rope: scaling", "a " + class_name(object), "a dict, as transformers' rope_scaling");
+    refuse_type("rope: scaling", "a " + class_name(object),
+                "a dict, as transformers' rope_scaling");
   ScalingDict s(nb::borrow<nb::dict>(object));
   const std::string type = s.type();
   RopeScaling scaling;
@@ -115,28 +116,37 @@ View rank4(const Array& array, View view) {
 
 /// One per token, or per sequence and token.
 std::vector<std::int64_t> to_positions(nb::handle object, std::int64_t batch, std::int64_t q_len) {
-  const nb::object flat = nb::hasattr(object, "reshape") ? nb::object(object.attr("reshape")(-1)) : nb::borrow(object);
+  const nb::object flat =
+      nb::hasattr(object, "reshape") ? nb::object(object.attr("reshape")(-1)) : nb::borrow(object);
   std::vector<std::int64_t> positions = to_int64s("rope: positions", flat);
   const auto count = static_cast<std::int64_t>(positions.size());
   if (count != q_len && count != batch * q_len)
-    refuse("rope: positions", std::to_string(count) + " numbers", std::to_string(q_len) + " (q_len), or as many per sequence");
+    refuse("rope: positions", std::to_string(count) + " numbers",
+           std::to_string(q_len) + " (q_len), or as many per sequence");
   return positions;
 }
 
-nb::object rope(nb::handle x, nb::handle positions, nb::handle base, nb::handle style, nb::handle rotary_dim,
-                nb::handle scaling, nb::handle out) {
+nb::object rope(nb::handle x, nb::handle positions, nb::handle base, nb::handle style,
+                nb::handle rotary_dim, nb::handle scaling, nb::handle out) {
   const Array from = import_array("rope: x", x);
   if (from.rank < 2 || from.rank > 4)
-    refuse("rope: x", "of shape " + from.describe_shape(), "(batch, heads, q_len, head_dim), or the last three or two of these");
+    refuse("rope: x", "of shape " + from.describe_shape(),
+           "(batch, heads, q_len, head_dim), or the last three or two of these");
   const auto in = rank4(from, InputView<4>());
-  const Rope turn(in.shape[3], {.base = to_double("rope: base", base),
-                                .style = to_style(style),
-                                .rotary_dim = rotary_dim.is_none() ? 0 : to_int64("rope: rotary_dim", rotary_dim),
-                                .scaling = to_scaling(scaling)});
-  nb::object result = !out.is_none() ? nb::borrow(out)
-                                     : new_array(from, from.element, {from.shape.begin(), from.shape.begin() + static_cast<std::ptrdiff_t>(from.rank)});
+  const Rope turn(
+      in.shape[3],
+      {.base = to_double("rope: base", base),
+       .style = to_style(style),
+       .rotary_dim = rotary_dim.is_none() ? 0 : to_int64("rope: rotary_dim", rotary_dim),
+       .scaling = to_scaling(scaling)});
+  nb::object result =
+      !out.is_none() ? nb::borrow(out)
+                     : new_array(from, from.element,
+                                 {from.shape.begin(),
+                                  from.shape.begin() + static_cast<std::ptrdiff_t>(from.rank)});
   const Array to = import_array("rope: out", result, true);
-  if (to.rank != from.rank) refuse("rope: out", "of shape " + to.describe_shape(), from.describe_shape());
+  if (to.rank != from.rank)
+    refuse("rope: out", "of shape " + to.describe_shape(), from.describe_shape());
   const auto view = rank4(to, OutputView<4>());
   if (const auto first = as_int64("rope: positions", positions)) {
     const nb::gil_scoped_release unlocked;
@@ -152,8 +162,9 @@ nb::object rope(nb::handle x, nb::handle positions, nb::handle base, nb::handle 
 }  // namespace
 
 void bind_rope(nb::module_& module) {
-  module.def("rope", &rope, nb::arg("x"), nb::arg("positions"), nb::kw_only(), nb::arg("base") = 10000.0,
-             nb::arg("style") = "half_split", nb::arg("rotary_dim") = nb::none(), nb::arg("scaling") = nb::none(),
+  module.def("rope", &rope, nb::arg("x").none(), nb::arg("positions").none(), nb::kw_only(),
+             nb::arg("base").none() = 10000.0, nb::arg("style").none() = "half_split",
+             nb::arg("rotary_dim") = nb::none(), nb::arg("scaling") = nb::none(),
              nb::arg("out") = nb::none());
 }
 

@@ -105,8 +105,8 @@ Executor& default_executor(const AttentionShape& s) {
   const auto dims = static_cast<double>(s.head_dim + s.value_dim);
   const double keys = static_cast<double>(s.batch) * static_cast<double>(s.kv_len);
   const double pairs = keys * static_cast<double>(s.num_heads) * static_cast<double>(s.q_len);
-  const double bytes = keys * static_cast<double>(s.num_kv_heads) * dims *
-                       static_cast<double>(size_of(s.key_dtype));
+  const double bytes =
+      keys * static_cast<double>(s.num_kv_heads) * dims * static_cast<double>(size_of(s.key_dtype));
   const double seconds = 2 * pairs * dims / kFlopsPerSecond + bytes / kBytesPerSecond;
   return seconds < kLeastSeconds ? serial_executor() : default_executor();
 }
