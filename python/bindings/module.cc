@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "attend.h"
+#include "look.h"
 #include "masks.h"
 #include "regard/version.h"
 #include "rope.h"
@@ -12,5 +13,6 @@ NB_MODULE(_engine, module) {
   regard::python::bind_masks(module);
   regard::python::bind_attention(module);
   regard::python::bind_rope(module);
+  regard::python::bind_look(module);
   regard::python::explain_wrong_calls(module);
 }

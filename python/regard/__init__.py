@@ -17,12 +17,15 @@ from regard._engine import (
     rope,
     weights,
 )
+from regard._look import Look, look
 
 __all__ = [
     "AttentionState",
+    "Look",
     "Plan",
     "__version__",
     "attention",
+    "look",
     "masks",
     "merge",
     "partial_attention",
