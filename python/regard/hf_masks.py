@@ -93,9 +93,15 @@ def _takes_for_numbers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     return func.overloadpacket in _ARITHMETIC and any(numbers)
 
 
+def _whole(mask: StructuredMask) -> StructuredMask:
+    return StructuredMask(mask.shape, mask.options, mask.make)
+
+
 def _sliced(mask: StructuredMask, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
     """Some of the queries, or the first of the keys; anything else is not worth a structure."""
     start, end, step = slice(start, end, step).indices(mask.shape[dim])
+    if (start, end, step) == (0, mask.shape[dim], 1):
+        return _whole(mask)
     is_dense = isinstance(mask.options.get("mask"), torch.Tensor)
     if is_dense or dim < 2 or step != 1 or (dim == 3 and start != 0):
         return None
@@ -118,8 +124,8 @@ def _expanded(mask: StructuredMask, shape: list[int], implicit: bool = False):
 
 _ARITHMETIC = {torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul}
 _VIEWS = {
-    torch.ops.aten.alias.default: lambda mask: mask,
-    torch.ops.aten.detach.default: lambda mask: mask,
+    torch.ops.aten.alias.default: _whole,
+    torch.ops.aten.detach.default: _whole,
     torch.ops.aten.slice.Tensor: _sliced,
     torch.ops.aten.expand.default: _expanded,
 }
@@ -280,7 +286,7 @@ def _documents(extent: _Extent, ids: torch.Tensor) -> _Masks:
 
 
 def _chunks(extent: _Extent, chunk_size: int, left_padding: torch.Tensor) -> _Masks:
-    position = torch.arange(extent.kv_begin, extent.kv_begin + extent.kv_len)
+    position = torch.arange(extent.kv_begin + extent.kv_len)
     return _documents(extent, (position - left_padding[:, None]) // chunk_size)
 
 
