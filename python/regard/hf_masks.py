@@ -54,8 +54,15 @@ class StructuredMask(torch.Tensor):
     def __new__(cls, shape: tuple[int, ...], options: dict[str, Any], make: Callable[[], torch.Tensor]):
         self = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.bool)
         self.options = options
-        self.make = make
+        self._make = make
+        self._dense = None
         return self
+
+    def dense(self) -> torch.Tensor:
+        """The booleans, made once."""
+        if self._dense is None:
+            self._dense = self._make()
+        return self._dense
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
@@ -66,8 +73,11 @@ class StructuredMask(torch.Tensor):
                 "regard: the model computes scores with its mask itself, so its attention cannot be chosen:"
                 ' use attn_implementation="eager"'
             )
+        if isinstance(args[0], cls) and any(result.alias_info for result in func._schema.returns):
+            args[0].options = {"mask": args[0].dense()}  # somebody may write to what they get
         made = [_made(arg) for arg in args]
-        return func(*made, **{name: _made(arg) for name, arg in (kwargs or {}).items()})
+        result = func(*made, **{name: _made(arg) for name, arg in (kwargs or {}).items()})
+        return args[0] if result is made[0] else result
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
@@ -77,7 +87,7 @@ class StructuredMask(torch.Tensor):
 def _made(arg: Any) -> Any:
     if isinstance(arg, (list, tuple)):
         return type(arg)(_made(item) for item in arg)
-    return arg.make() if isinstance(arg, StructuredMask) else arg
+    return arg.dense() if isinstance(arg, StructuredMask) else arg
 
 
 def _takes_for_numbers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -86,7 +96,7 @@ def _takes_for_numbers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     transformers gives them a mask for whatever attention was asked for; with booleans they would be silently wrong.
     """
     if func is torch.ops.aten._to_copy.default:
-        return kwargs.get("dtype", torch.bool).is_floating_point
+        return (kwargs.get("dtype") or torch.bool).is_floating_point
     if func.overloadpacket is torch.ops.aten.masked_fill:
         return isinstance(args[1], StructuredMask)
     numbers = (isinstance(x, float) or (isinstance(x, torch.Tensor) and x.is_floating_point()) for x in args)
@@ -94,7 +104,7 @@ def _takes_for_numbers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def _whole(mask: StructuredMask) -> StructuredMask:
-    return StructuredMask(mask.shape, mask.options, mask.make)
+    return StructuredMask(mask.shape, mask.options, mask.dense)
 
 
 def _sliced(mask: StructuredMask, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
@@ -111,15 +121,15 @@ def _sliced(mask: StructuredMask, dim: int = 0, start: int | None = None, end: i
         options["q_offset"] += start
     if dim == 3 and "kv_lens" in options:
         options["kv_lens"] = [min(n, end) for n in options["kv_lens"]]
-    return StructuredMask(shape, options, lambda: mask.make().narrow(dim, start, shape[dim]))
+    return StructuredMask(shape, options, lambda: mask.dense().narrow(dim, start, shape[dim]))
 
 
 def _expanded(mask: StructuredMask, shape: list[int], implicit: bool = False):
     """Only over heads, which share the mask anyway."""
-    shape = [n if wanted == -1 else wanted for n, wanted in zip(mask.shape, shape, strict=True)]
+    shape = [mask.shape[i] if n == -1 else n for i, n in enumerate(shape)] if len(shape) == 4 else shape
     if shape[:1] + shape[2:] != [mask.shape[0], *mask.shape[2:]]:
         return None
-    return StructuredMask(shape, mask.options, lambda: mask.make().expand(shape))
+    return StructuredMask(shape, mask.options, lambda: mask.dense().expand(shape))
 
 
 _ARITHMETIC = {torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul}
