@@ -7,13 +7,14 @@ its attention wants. Here that is a tensor without memory, ``StructuredMask``, w
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import torch
-from transformers import masking_utils
+from transformers import PreTrainedModel, masking_utils
 
 from regard import masks
 
@@ -69,10 +70,7 @@ class StructuredMask(torch.Tensor):
         if func in _VIEWS and (view := _VIEWS[func](*args)) is not None:
             return view
         if _takes_for_numbers(func, args, kwargs or {}):
-            raise ValueError(
-                "regard: the model computes scores with its mask itself, so its attention cannot be chosen:"
-                ' use attn_implementation="eager"'
-            )
+            raise ValueError(f"regard: the model {_NOT_CHOSEN}")
         if isinstance(args[0], cls) and any(result.alias_info for result in func._schema.returns):
             args[0].options = {"mask": args[0].dense()}  # somebody may write to what they get
         made = [_made(arg) for arg in args]
@@ -132,6 +130,7 @@ def _expanded(mask: StructuredMask, shape: list[int], implicit: bool = False):
     return StructuredMask(shape, mask.options, lambda: mask.dense().expand(shape))
 
 
+_NOT_CHOSEN = 'computes scores with its mask itself, so its attention cannot be chosen: use attn_implementation="eager"'
 _ARITHMETIC = {torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul}
 _VIEWS = {
     torch.ops.aten.alias.default: _whole,
@@ -156,9 +155,9 @@ def mask_function(
     attention_mask (batch, tokens) bool, False = padding; the rest as sdpa_mask takes it. ValueError for a model
     that cannot work with booleans.
     """
-    model = getattr(kwargs.get("config"), "model_type", None)
-    if model in _WANT_FLOATS:
-        raise ValueError(f'regard: {model} computes with its mask as numbers: use attn_implementation="eager"')
+    config = kwargs.get("config")
+    if config is not None and not _takes_booleans(type(config)):
+        raise ValueError(f"regard: {config.model_type} {_NOT_CHOSEN}")
     call = dict(kwargs, batch_size=batch_size, q_length=q_length, kv_length=kv_length, kv_offset=kv_offset,
                 mask_function=mask_function, attention_mask=attention_mask, q_offset=q_offset,
                 allow_is_causal_skip=False, allow_is_bidirectional_skip=False)  # fmt: skip
@@ -173,6 +172,18 @@ def mask_function(
     except _Unknown:
         options = {"mask": make()}
     return StructuredMask((batch_size, 1, q_length, kv_length), options, make)
+
+
+@cache
+def _takes_booleans(config_class: type) -> bool:
+    """Whether transformers lets the attention of the models of a configuration be chosen, as it tells itself."""
+    if config_class.model_type in _WANT_FLOATS:
+        return False
+    module = sys.modules.get(config_class.__module__.replace("configuration_", "modeling_"))
+    members = vars(module).values() if module else ()
+    models = [x for x in members if isinstance(x, type) and issubclass(x, PreTrainedModel)]
+    own = [model for model in models if model.__module__ == module.__name__]
+    return not own or own[0]._can_set_attn_implementation()
 
 
 def _options(mask_function: Callable, padding: _Padding, extent: _Extent) -> dict[str, Any]:
@@ -335,7 +346,7 @@ def _any_of(extent: _Extent, mask_functions: tuple[Callable, ...]) -> _Masks:
     return _joined(operator.or_, parts, extent.batch)
 
 
-# They join the mask with a bias of their own as if both were numbers.
+# They have the interface, but join the mask with a bias of their own as if both were numbers.
 _WANT_FLOATS = {"deepseek_v4"}
 _UTILS = "masking_utils"
 _REMAP = f"{_UTILS}.remap_positions_for_packed_sequence"

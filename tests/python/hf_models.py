@@ -81,7 +81,7 @@ SPEECH = {
                         suppress_tokens=None, begin_suppress_tokens=None)  # fmt: skip
     ),
 }
-# These add their mask to the scores themselves: transformers has no attention interface for them.
+# These compute with their mask themselves: transformers has no attention interface for them.
 OWN_ATTENTION = {
     "BLOOM": lambda **kw: t.AutoModelForCausalLM.from_config(
         t.BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=96), **kw
@@ -90,8 +90,16 @@ OWN_ATTENTION = {
         t.MptConfig(d_model=32, n_layers=2, n_heads=4, vocab_size=96, max_seq_len=64), **kw
     ),
     "RoFormer": lambda **kw: t.AutoModel.from_config(t.RoFormerConfig(**_TEXT), **kw),
+    "Longformer": lambda **kw: t.AutoModel.from_config(t.LongformerConfig(**_TEXT, attention_window=4), **kw),
+    # Its picture's half has the interface, so that transformers lets it be set.
+    "Git": lambda **kw: set_later(t.AutoModel.from_config(t.GitConfig(**_TEXT, vision_config=_IMAGE)), **kw),
     "MegatronBERT": lambda **kw: t.AutoModel.from_config(t.MegatronBertConfig(**_TEXT), **kw),
 }
+
+
+def set_later(model, attn_implementation: str):
+    model.set_attn_implementation(attn_implementation)
+    return model
 
 
 def build(make) -> torch.nn.Module:
