@@ -74,4 +74,23 @@ class AnyMask {
   bool is_full_;
 };
 
+/// A mask of its own for every sequence: padding of different lengths, say, in front of each.
+class PerSequenceMask {
+ public:
+  /// (B), masks[b] for sequence b. Throws std::invalid_argument for none.
+  explicit PerSequenceMask(std::vector<AnyMask> masks);
+
+  bool allows(std::int64_t q, std::int64_t kv) const { return masks_[0].allows(q, kv); }
+  TileKind classify(TileRange tile) const { return masks_[0].classify(tile); }
+  std::uint64_t row_bits(std::int64_t q, std::int64_t kv) const {
+    return masks_[0].row_bits(q, kv);
+  }
+  PerSequenceMask at(std::int64_t batch, std::int64_t head) const;
+  void check(std::int64_t batch, std::int64_t num_heads) const;
+  std::string describe() const;
+
+ private:
+  std::vector<AnyMask> masks_;  // one where a sequence has been chosen
+};
+
 }  // namespace regard

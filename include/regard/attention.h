@@ -61,7 +61,7 @@ struct AttentionOptions {
   std::span<const float> sinks = {};
   /// Absolute position of key 0, a multiple of 256: for a part of the keys, see state.h.
   std::int64_t kv_offset = 0;
-  /// Where to run; default_executor() when null. Must outlive the plan.
+  /// Where to run; default_executor(shape) when null. Must outlive the plan.
   Executor* executor = nullptr;
   /// Where the plan's scratch memory comes from; new and delete when null. Must outlive the plan.
   std::pmr::memory_resource* memory = nullptr;
@@ -85,6 +85,10 @@ class Cancelled : public std::runtime_error {
  public:
   Cancelled() : std::runtime_error("attention: cancelled") {}
 };
+
+/// default_executor(), but for so little work that it is done before another thread has woken:
+/// serial_executor().
+Executor& default_executor(const AttentionShape& shape);
 
 /// out[b,h,i,:] = sum_j p_ij value[b,g,j,:],  p_i = softmax_j(mods(scale * query[b,h,i,:] .
 /// key[b,g,j,:])) over the keys j that the mask allows to query i, g = h / (H / G).  lse[b,h,i] =

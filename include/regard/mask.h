@@ -180,8 +180,10 @@ class BlockMask {
 /// at 0; what lies outside sees nothing. Fastest with adjacent keys (strides[3] == 1).
 class DenseMask {
  public:
+  /// `owner`, when given, is what keeps the booleans alive, for as long as the mask and its copies.
   /// Throws std::invalid_argument for a negative extent and a q_begin beyond +-2^40.
-  explicit DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin = 0);
+  explicit DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin = 0,
+                     std::shared_ptr<const void> owner = {});
 
   bool allows(std::int64_t q, std::int64_t kv) const;
   /// kPartial: only the bits know.
@@ -195,6 +197,7 @@ class DenseMask {
  private:
   TensorView<const bool, 4> allowed_;
   std::int64_t q_begin_;
+  std::shared_ptr<const void> owner_;
 };
 
 /// A mask that may differ between sequences and heads, which the three questions do not know of:

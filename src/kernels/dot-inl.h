@@ -9,6 +9,8 @@
 
 #include <hwy/highway.h>
 
+#include <cstring>
+
 #include "kernels/kernels.h"
 #include "kernels/pack-inl.h"
 #include "kernels/product-inl.h"
@@ -74,31 +76,42 @@ inline constexpr int kDotSums = kLanes == 16 ? 16 : 8;
 /// Words of one 16-byte block: as many as TransposeBlocks takes.
 inline constexpr int kBlockWords = HWY_TARGET == HWY_SCALAR ? 1 : 4;
 
+#if HWY_TARGET != HWY_SCALAR
+/// Four words, as bytes: 16-bit storage need not be aligned to words.
+template <class T>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> LoadBlock(const T* from) {
+  const hn::FixedTag<std::uint8_t, 16> bytes;
+  return hn::BitCast(hn::FixedTag<float, 4>(),
+                     hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(from)));
+}
+#endif
+
 /// words[w] lane j = word w of the block at from + j * stride.
 template <class T>
 HWY_INLINE void LoadBlocks(const T* from, [[maybe_unused]] std::int64_t stride, Vector* words) {
 #if HWY_TARGET == HWY_SCALAR
-  words[0] = hn::LoadU(Floats(), reinterpret_cast<const float*>(from));
+  float word;
+  std::memcpy(&word, from, sizeof(word));
+  words[0] = hn::Set(Floats(), word);
 #else
-  const hn::FixedTag<float, 4> block;
   REGARD_UNROLL
   for (int i = 0; i < 4; ++i, from += stride) {
-    words[i] = hn::ResizeBitCast(Floats(), hn::LoadU(block, reinterpret_cast<const float*>(from)));
+    words[i] = hn::ResizeBitCast(Floats(), LoadBlock(from));
   }
 #if HWY_MAX_BYTES >= 32
   REGARD_UNROLL
   for (int i = 0; i < 4; ++i, from += stride) {
-    words[i] = hn::InsertBlock<1>(words[i], hn::LoadU(block, reinterpret_cast<const float*>(from)));
+    words[i] = hn::InsertBlock<1>(words[i], LoadBlock(from));
   }
 #endif
 #if HWY_MAX_BYTES >= 64
   REGARD_UNROLL
   for (int i = 0; i < 4; ++i, from += stride) {
-    words[i] = hn::InsertBlock<2>(words[i], hn::LoadU(block, reinterpret_cast<const float*>(from)));
+    words[i] = hn::InsertBlock<2>(words[i], LoadBlock(from));
   }
   REGARD_UNROLL
   for (int i = 0; i < 4; ++i, from += stride) {
-    words[i] = hn::InsertBlock<3>(words[i], hn::LoadU(block, reinterpret_cast<const float*>(from)));
+    words[i] = hn::InsertBlock<3>(words[i], LoadBlock(from));
   }
 #endif
   TransposeBlocks(words);

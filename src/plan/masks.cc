@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "regard/mask.h"
+#include "regard/any_mask.h"
 
 namespace regard {
 namespace {
@@ -220,8 +220,9 @@ void BlockMask::check(std::int64_t batch, std::int64_t num_heads) const {
   check_broadcast(shape_, batch, num_heads);
 }
 
-DenseMask::DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin)
-    : allowed_(allowed), q_begin_(q_begin) {
+DenseMask::DenseMask(TensorView<const bool, 4> allowed, std::int64_t q_begin,
+                     std::shared_ptr<const void> owner)
+    : allowed_(allowed), q_begin_(q_begin), owner_(std::move(owner)) {
   check_extents("DenseMask: allowed", allowed.shape);
   if (q_begin < -kMostPosition || q_begin > kMostPosition) {
     refuse("DenseMask: q_begin", q_begin,
@@ -270,7 +271,7 @@ DenseMask DenseMask::at(std::int64_t batch, std::int64_t head) const {
   TensorView<const bool, 4> one = allowed_;
   if (one.size() != 0) one.data += b * one.strides[0] + h * one.strides[1];  // else it may be null
   one.shape[0] = one.shape[1] = 1;
-  return DenseMask(one, q_begin_);
+  return DenseMask(one, q_begin_, owner_);
 }
 
 void DenseMask::check(std::int64_t batch, std::int64_t num_heads) const {
@@ -278,6 +279,28 @@ void DenseMask::check(std::int64_t batch, std::int64_t num_heads) const {
   if (allowed_.data == nullptr && allowed_.size() != 0) {
     throw std::invalid_argument("attention: mask.data is null, expected a pointer to its elements");
   }
+}
+
+PerSequenceMask::PerSequenceMask(std::vector<AnyMask> masks) : masks_(std::move(masks)) {
+  if (masks_.empty())
+    throw std::invalid_argument("PerSequenceMask: masks is empty, expected one per sequence");
+}
+
+PerSequenceMask PerSequenceMask::at(std::int64_t batch, std::int64_t head) const {
+  const std::size_t i = masks_.size() == 1 ? 0 : static_cast<std::size_t>(batch);
+  return PerSequenceMask({masks_[i].at(batch, head)});
+}
+
+void PerSequenceMask::check(std::int64_t batch, std::int64_t num_heads) const {
+  check_axis("0", static_cast<std::int64_t>(masks_.size()), batch, "batch");
+  for (const AnyMask& mask : masks_) mask.check(batch, num_heads);
+}
+
+std::string PerSequenceMask::describe() const {
+  std::string text = "per_sequence(" + masks_[0].describe();
+  for (std::size_t i = 1; i < masks_.size() && i < 4; ++i) text += ", " + masks_[i].describe();
+  if (masks_.size() > 4) text += ", ... " + std::to_string(masks_.size()) + " masks";
+  return text + ")";
 }
 
 }  // namespace regard

@@ -99,8 +99,20 @@ exec::Setup setup_of(const AttentionShape& shape, const AttentionOptions& option
 
 }  // namespace
 
+Executor& default_executor(const AttentionShape& s) {
+  // Waking a thread takes 5 to 50 us; a slow core does 20 GFLOP/s and reads 5 GB/s.
+  constexpr double kLeastSeconds = 40e-6, kFlopsPerSecond = 20e9, kBytesPerSecond = 5e9;
+  const auto dims = static_cast<double>(s.head_dim + s.value_dim);
+  const double keys = static_cast<double>(s.batch) * static_cast<double>(s.kv_len);
+  const double pairs = keys * static_cast<double>(s.num_heads) * static_cast<double>(s.q_len);
+  const double bytes =
+      keys * static_cast<double>(s.num_kv_heads) * dims * static_cast<double>(size_of(s.key_dtype));
+  const double seconds = 2 * pairs * dims / kFlopsPerSecond + bytes / kBytesPerSecond;
+  return seconds < kLeastSeconds ? serial_executor() : default_executor();
+}
+
 Plan::Impl::Impl(const AttentionShape& shape, const AttentionOptions& options)
-    : executor(options.executor != nullptr ? *options.executor : default_executor()),
+    : executor(options.executor != nullptr ? *options.executor : default_executor(shape)),
       setup(setup_of(shape, options, executor.num_threads())),
       masks(options.mask, static_cast<std::int64_t>(setup.sequences.size()), shape.num_heads),
       workspace_bytes(exec::workspace_floats(setup, executor.num_threads()) *

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "regard/attention.h"
+#include "regard/attention.h"
 #include "regard/executor.h"
 #include "support/hostile_executor.h"
 #include "support/problem.h"
@@ -142,6 +143,22 @@ TEST(Executors, IdleThreadsSleep) {
   const std::clock_t before = std::clock();  // CPU time of all threads
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 20) << "a quarter of one thread's time";
+}
+
+TEST(Executors, TheDefaultLeavesSmallWorkToTheCaller) {
+  const auto executor = [](std::int64_t q_len, std::int64_t kv_len) {
+    return &default_executor({.num_heads = 4,
+                              .num_kv_heads = 4,
+                              .q_len = q_len,
+                              .kv_len = kv_len,
+                              .head_dim = 64,
+                              .value_dim = 64});
+  };
+  EXPECT_EQ(executor(1, 16), &serial_executor());
+  EXPECT_EQ(executor(0, 0), &serial_executor());
+  EXPECT_EQ(executor(1, 4096), &default_executor());
+  EXPECT_EQ(executor(128, 128), &default_executor());
+  EXPECT_EQ(executor(std::int64_t{1} << 40, std::int64_t{1} << 40), &default_executor());
 }
 
 TEST(Executors, DefaultIsTheAffinityMask) {

@@ -205,5 +205,44 @@ TEST(Masks, DescribeThemselves) {
   EXPECT_EQ(describe_mask(DenseMask(b.view)), "dense(4, 5)");
 }
 
+TEST(DenseMask, KeepsItsOwner) {
+  auto owner = std::make_shared<const std::array<bool, 6>>(std::array<bool, 6>{true});
+  const std::weak_ptr<const void> watch = owner;
+  AnyMask mask = DenseMask({owner->data(), {1, 1, 2, 3}}, 0, owner);
+  owner.reset();
+  mask = mask.at(0, 0) & AnyMask();
+  EXPECT_TRUE(mask.allows(0, 0));
+  EXPECT_FALSE(watch.expired());
+  mask = AnyMask();
+  EXPECT_TRUE(watch.expired());
+}
+
+TEST(PerSequenceMask, IsEachSequencesOwn) {
+  const Booleans b({1, 2, 4, 5}, {40, 20, 5, 1}, 0, 40);
+  const PerSequenceMask mask({!AnyMask(PrefixMask{3}), CausalMask{}, DenseMask(b.view)});
+  expect_promises(mask.at(1, 0), "causal for sequence 1");
+  for (std::int64_t q = kLow; q < kHigh; ++q) {
+    for (std::int64_t kv = kLow; kv < kHigh; ++kv) {
+      ASSERT_EQ(mask.at(0, 1).allows(q, kv), kv >= 3);
+      ASSERT_EQ(mask.at(1, 1).allows(q, kv), kv <= q);
+      ASSERT_EQ(mask.at(2, 1).allows(q, kv), DenseMask(b.view).at(0, 1).allows(q, kv));
+    }
+  }
+  EXPECT_TRUE(AnyMask(mask).varies());
+  EXPECT_EQ(AnyMask(mask).at(0, 0).at(2, 0).describe(), "per_sequence(!prefix(3))");
+  EXPECT_EQ(mask.describe(), "per_sequence(!prefix(3), causal, dense(4, 5))");
+  EXPECT_EQ(PerSequenceMask(std::vector<AnyMask>(9)).describe(),
+            "per_sequence(full, full, full, full, ... 9 masks)");
+}
+
+TEST(PerSequenceMask, MustFitTheCall) {
+  const PerSequenceMask two({AnyMask(), AnyMask()});
+  EXPECT_NO_THROW(two.check(2, 5));
+  EXPECT_EQ(refusal(two, 3, 1), "attention: mask.shape[0] is 2, expected 1 or 3 (batch)");
+  EXPECT_EQ(refusal(PerSequenceMask({two}), 1, 1),
+            "attention: mask.shape[0] is 2, expected 1 (batch)");
+  EXPECT_THROW(PerSequenceMask({}), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace regard::test

@@ -1,0 +1,16 @@
+// python/bindings/module.cc - regard._engine: the engine for Python, without logic of its own.
+#include <nanobind/nanobind.h>
+
+#include "attend.h"
+#include "masks.h"
+#include "regard/version.h"
+#include "rope.h"
+#include "wrong_call.h"
+
+NB_MODULE(_engine, module) {
+  module.attr("__version__") = REGARD_VERSION;
+  regard::python::bind_masks(module);
+  regard::python::bind_attention(module);
+  regard::python::bind_rope(module);
+  regard::python::explain_wrong_calls(module);
+}
