@@ -1,21 +1,24 @@
-"""transformers' models on regard: ``import regard.hf`` registers the engine with its attention and mask interfaces.
+"""transformers' models on regard: importing this registers the engine with transformers' interfaces.
 
 >>> import regard.hf
 >>> model = AutoModel.from_pretrained(name, attn_implementation="regard")
 
-docs/huggingface.md says what works and what is refused. Tested with transformers 5.23.0.
+docs/huggingface.md says what works and what is refused. Tested with transformers 5.23.0, 5.22.0 and 5.20.0.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
+import transformers
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.utils.output_capturing import _active_collector
 
 import regard
-from regard.hf_masks import StructuredMask, mask_function
+from regard.hf_lazy_mask import StructuredMask
+from regard.hf_masks import mask_function
 
 __all__ = ["StructuredMask", "attention_forward", "mask_function"]
 
@@ -41,16 +44,18 @@ def attention_forward(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """transformers' attention interface.
 
-    query (batch, heads, q_len, dim), key and value (batch, kv_heads, kv_len, dim or value_dim), f32, bf16 or f16;
-    attention_mask: what mask_function made, or any that SDPA takes; s_aux: a sink per head, sinks (batch, heads,
-    q_len, 1): one per query too; position_bias broadcastable to (batch, heads, q_len, kv_len); indices (batch,
-    q_len, n): the keys that a query may see. Returns the output (batch, q_len, heads, value_dim), and the weights
-    (batch, heads, q_len, kv_len) when the model was asked for attentions, else None. ValueError for dropout, for
-    gradients and for arguments of other kernels; TypeError for other dtypes and devices.
+    query (batch, heads, q_len, dim), key and value (batch, kv_heads, kv_len, dim or value_dim): f32, bf16 or
+    f16. attention_mask: what mask_function made, or any that SDPA takes. s_aux: a sink per head; sinks (batch,
+    heads, q_len, 1): for each query its own. position_bias: broadcastable to (batch, heads, q_len, kv_len).
+    indices (batch, q_len, n): the keys that a query may see at most. Returns the output (batch, q_len, heads,
+    value_dim), and the weights (batch, heads, q_len, kv_len) if the model was asked for attentions, else None.
+    ValueError for dropout, gradients and arguments of other kernels; TypeError for other dtypes and devices.
     """
     _check(dropout, (query, key, value, s_aux, sinks, position_bias), kwargs)
     batch = max(query.shape[0], key.shape[0])  # learned queries serve every sequence
-    query, key, value = (x if x.shape[0] == batch else x.expand(batch, -1, -1, -1) for x in (query, key, value))
+    query, key, value = (
+        x if x.shape[0] == batch else x.expand(batch, -1, -1, -1) for x in (query, key, value)
+    )
     if indices is not None:
         attention_mask = _among(indices, attention_mask, key.shape[2])
     call = _mask_arguments(module, query, key, attention_mask, is_causal)
@@ -72,15 +77,21 @@ def attention_forward(
 
 def _among(indices: torch.Tensor, mask: torch.Tensor | None, kv_len: int) -> torch.Tensor:
     """The mask, less the keys that the indices leave out: (batch, 1, q_len, kv_len) bool."""
-    chosen = torch.zeros(*indices.shape[:2], kv_len, dtype=torch.bool).scatter_(-1, indices.long(), True)[:, None]
+    chosen = torch.zeros(*indices.shape[:2], kv_len, dtype=torch.bool).scatter_(-1, indices.long(), True)[
+        :, None
+    ]
     return chosen if mask is None else chosen & mask
 
 
 def _check(dropout: float, tensors: tuple[torch.Tensor | None, ...], kwargs: dict[str, Any]) -> None:
     if dropout:
-        raise ValueError(f"regard: dropout {dropout}, expected 0: it is for inference only, call model.eval()")
+        raise ValueError(
+            f"regard: dropout {dropout}, expected 0: it is for inference only, call model.eval()"
+        )
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
-        raise ValueError("regard: it gives no gradients: call the model under torch.no_grad() or torch.inference_mode()")
+        raise ValueError(
+            "regard: it gives no gradients: call model.eval(), and the model under torch.no_grad()"
+        )
     for name in _REFUSED:
         if kwargs.get(name) is not None:
             raise ValueError(f"regard: {name} is not supported, choose another attn_implementation")
@@ -112,5 +123,9 @@ def _wants_weights(kwargs: dict[str, Any]) -> bool:
     return any("attentions" in name for name in _active_collector.get() or ())
 
 
+if not (5, 20) <= tuple(int(n) for n in transformers.__version__.split(".")[:2]) < (5, 24):
+    warnings.warn(
+        f"regard.hf: transformers {transformers.__version__}, tested with 5.20 to 5.23", stacklevel=2
+    )
 AttentionInterface.register("regard", attention_forward)
 AttentionMaskInterface.register("regard", mask_function)

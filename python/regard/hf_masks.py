@@ -1,7 +1,8 @@
 """The structure of transformers' masks: what a mask function says, as the engine's own masks.
 
-transformers builds a mask from small functions of positions (masking_utils.py) that a mask interface turns into what
-its attention wants. Here that is a tensor without memory, ``StructuredMask``, which carries the structure.
+transformers builds a mask from small functions of positions (masking_utils.py) that a mask interface turns
+into what its attention wants. Here that is a tensor without memory, ``StructuredMask``, which carries the
+structure. What cannot be told from the functions is made dense, as for SDPA.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from transformers import PreTrainedModel, masking_utils
 
 from regard import masks
+from regard.hf_lazy_mask import NOT_CHOSEN, StructuredMask
 
 # A mask for all sequences, or one for each; None: every query sees every key.
 _Masks = masks.Mask | list[masks.Mask | None] | None
@@ -42,104 +44,6 @@ class _Extent:
         return slice(self.kv_begin, self.kv_begin + self.kv_len)
 
 
-class StructuredMask(torch.Tensor):
-    """A boolean (batch, 1, q_len, kv_len), True = may attend, that is made only when something reads it.
-
-    regard reads ``options`` instead, arguments of regard.attention. To any other operation of PyTorch it is
-    the tensor that SDPA would have got.
-    """
-
-    __torch_function__ = torch._C._disabled_torch_function_impl
-
-    @staticmethod
-    def __new__(cls, shape: tuple[int, ...], options: dict[str, Any], make: Callable[[], torch.Tensor]):
-        self = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.bool)
-        self.options = options
-        self._make = make
-        self._dense = None
-        return self
-
-    def dense(self) -> torch.Tensor:
-        """The booleans, made once."""
-        if self._dense is None:
-            self._dense = self._make()
-        return self._dense
-
-    @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        if func in _VIEWS and (view := _VIEWS[func](*args)) is not None:
-            return view
-        if _takes_for_numbers(func, args, kwargs or {}):
-            raise ValueError(f"regard: the model {_NOT_CHOSEN}")
-        if isinstance(args[0], cls) and any(result.alias_info for result in func._schema.returns):
-            args[0].options = {"mask": args[0].dense()}  # somebody may write to what they get
-        made = [_made(arg) for arg in args]
-        result = func(*made, **{name: _made(arg) for name, arg in (kwargs or {}).items()})
-        return args[0] if result is made[0] else result
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
-        return f"StructuredMask({tuple(self.shape)}, {options or 'full'})"
-
-
-def _made(arg: Any) -> Any:
-    if isinstance(arg, (list, tuple)):
-        return type(arg)(_made(item) for item in arg)
-    return arg.dense() if isinstance(arg, StructuredMask) else arg
-
-
-def _takes_for_numbers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """What models do that have no other attention than their own, whose masks are what is added to scores.
-
-    transformers gives them a mask for whatever attention was asked for; with booleans they would be silently wrong.
-    """
-    if func is torch.ops.aten._to_copy.default:
-        return (kwargs.get("dtype") or torch.bool).is_floating_point
-    if func.overloadpacket is torch.ops.aten.masked_fill:
-        return isinstance(args[1], StructuredMask)
-    numbers = (isinstance(x, float) or (isinstance(x, torch.Tensor) and x.is_floating_point()) for x in args)
-    return func.overloadpacket in _ARITHMETIC and any(numbers)
-
-
-def _whole(mask: StructuredMask) -> StructuredMask:
-    return StructuredMask(mask.shape, mask.options, mask.dense)
-
-
-def _sliced(mask: StructuredMask, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
-    """Some of the queries, or the first of the keys; anything else is not worth a structure."""
-    start, end, step = slice(start, end, step).indices(mask.shape[dim])
-    if (start, end, step) == (0, mask.shape[dim], 1):
-        return _whole(mask)
-    is_dense = isinstance(mask.options.get("mask"), torch.Tensor)
-    if is_dense or dim < 2 or step != 1 or (dim == 3 and start != 0):
-        return None
-    shape, options = list(mask.shape), dict(mask.options)
-    shape[dim] = max(end - start, 0)
-    if dim == 2 and "q_offset" in options:
-        options["q_offset"] += start
-    if dim == 3 and "kv_lens" in options:
-        options["kv_lens"] = [min(n, end) for n in options["kv_lens"]]
-    return StructuredMask(shape, options, lambda: mask.dense().narrow(dim, start, shape[dim]))
-
-
-def _expanded(mask: StructuredMask, shape: list[int], implicit: bool = False):
-    """Only over heads, which share the mask anyway."""
-    shape = [mask.shape[i] if n == -1 else n for i, n in enumerate(shape)] if len(shape) == 4 else shape
-    if shape[:1] + shape[2:] != [mask.shape[0], *mask.shape[2:]]:
-        return None
-    return StructuredMask(shape, mask.options, lambda: mask.dense().expand(shape))
-
-
-_NOT_CHOSEN = 'computes scores with its mask itself, so its attention cannot be chosen: use attn_implementation="eager"'
-_ARITHMETIC = {torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul}
-_VIEWS = {
-    torch.ops.aten.alias.default: _whole,
-    torch.ops.aten.detach.default: _whole,
-    torch.ops.aten.slice.Tensor: _sliced,
-    torch.ops.aten.expand.default: _expanded,
-}
-
-
 def mask_function(
     batch_size: int,
     q_length: int,
@@ -152,15 +56,24 @@ def mask_function(
 ) -> torch.Tensor:
     """transformers' mask interface: a StructuredMask; dense inside where the structure is not known.
 
-    attention_mask (batch, tokens) bool, False = padding; the rest as sdpa_mask takes it. ValueError for a model
-    that cannot work with booleans.
+    attention_mask (batch, tokens) bool, False = padding; the rest as sdpa_mask takes it. ValueError for a
+    model that cannot work with booleans.
     """
     config = kwargs.get("config")
     if config is not None and not _takes_booleans(type(config)):
-        raise ValueError(f"regard: {config.model_type} {_NOT_CHOSEN}")
-    call = dict(kwargs, batch_size=batch_size, q_length=q_length, kv_length=kv_length, kv_offset=kv_offset,
-                mask_function=mask_function, attention_mask=attention_mask, q_offset=q_offset,
-                allow_is_causal_skip=False, allow_is_bidirectional_skip=False)  # fmt: skip
+        raise ValueError(f"regard: {config.model_type} {NOT_CHOSEN}")
+    call = dict(
+        kwargs,
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        kv_offset=kv_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        q_offset=q_offset,
+        allow_is_causal_skip=False,
+        allow_is_bidirectional_skip=False,
+    )
     if torch.compiler.is_compiling():
         return masking_utils.sdpa_mask(**call)
     call["q_offset"] = int(q_offset)  # the tensor of a static cache counts on
@@ -176,7 +89,7 @@ def mask_function(
 
 @cache
 def _takes_booleans(config_class: type) -> bool:
-    """Whether transformers lets the attention of the models of a configuration be chosen, as it tells itself."""
+    """Whether transformers lets the attention of a configuration's models be chosen, by its own test."""
     if config_class.model_type in _WANT_FLOATS:
         return False
     module = sys.modules.get(config_class.__module__.replace("configuration_", "modeling_"))
@@ -217,7 +130,8 @@ class _Padding:
         firsts = torch.where(lens == 0, 0, num_keys - (allowed * (num_keys - position)).amax(1))
         kv_lens = lens.tolist()
         if not torch.equal(allowed.sum(1), lens - firsts):
-            return _Padding(kv_lens, max(kv_lens), allowed=torch.nn.functional.pad(allowed, (0, kv_len - num_keys)))
+            allowed = torch.nn.functional.pad(allowed, (0, kv_len - num_keys))
+            return _Padding(kv_lens, max(kv_lens), allowed=allowed)
         return _Padding(kv_lens, max(kv_lens), firsts=firsts.tolist() if bool(firsts.any()) else None)
 
     def mask(self, extent: _Extent) -> _Masks:
@@ -312,8 +226,8 @@ def _chunks(extent: _Extent, chunk_size: int, left_padding: torch.Tensor) -> _Ma
 
 
 def _blocks(extent: _Extent, block_sequence_ids: torch.Tensor) -> _Masks:
-    """Tokens of a block see each other; those outside of any (-1) themselves, which every mask that this joins
-    by | allows anyway."""
+    """Tokens of a block see each other; those outside of any (-1) see themselves, which every mask that this
+    joins by | allows anyway."""
     alone = -1 - torch.arange(block_sequence_ids.shape[1])
     return _documents(extent, torch.where(block_sequence_ids < 0, alone, block_sequence_ids))
 
@@ -325,8 +239,8 @@ def _all_of(extent: _Extent, mask_functions: tuple[Callable, ...]) -> _Masks:
 
 
 def _unmapped(packed: dict[str, Any], remapped: dict[str, Any]) -> Callable:
-    """The function for positions that begin anew in every document: as they count up in each, it may be asked for
-    those of the whole, if it minds only their distance."""
+    """The function for positions that begin anew in every document: as they count up in each, it may be asked
+    for those of the whole, if it minds only their distance."""
     counts_up = remapped["position_ids"].diff(dim=1) == 1
     begins = packed["packed_sequence_mask"].diff(dim=1) != 0
     if not _is_relative(remapped["mask_function"]) or not bool((counts_up | begins).all()):
@@ -342,7 +256,10 @@ def _is_relative(function: Callable) -> bool:
 
 def _any_of(extent: _Extent, mask_functions: tuple[Callable, ...]) -> _Masks:
     blocks = f"{_UTILS}.blockwise_overlay"
-    parts = [_blocks(extent, **_captured(f)) if _name(f) == blocks else _structure(f, extent) for f in mask_functions]
+    parts = [
+        _blocks(extent, **_captured(f)) if _name(f) == blocks else _structure(f, extent)
+        for f in mask_functions
+    ]
     return _joined(operator.or_, parts, extent.batch)
 
 
@@ -353,7 +270,9 @@ _REMAP = f"{_UTILS}.remap_positions_for_packed_sequence"
 _RELATIVE = {
     f"{_UTILS}.bidirectional_mask_function": _everything,
     f"{_UTILS}.causal_mask_function": _causal,
-    f"{_UTILS}.sliding_window_overlay": lambda extent, sliding_window: _window(extent, sliding_window - 1, None),
+    f"{_UTILS}.sliding_window_overlay": lambda extent, sliding_window: _window(
+        extent, sliding_window - 1, None
+    ),
     f"{_UTILS}.sliding_window_bidirectional_overlay": lambda extent, sliding_window: _window(
         extent, sliding_window, sliding_window
     ),

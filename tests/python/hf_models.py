@@ -10,26 +10,55 @@ _GROUPED = {**_TEXT, "num_key_value_heads": 2, "head_dim": 8, "bos_token_id": 1,
 _EXPERTS = {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2}
 _IMAGE = {**_SIZES, "image_size": 16, "patch_size": 4}
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 96, "eos_token_id": None}
-_PAIR = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-         "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "vocab_size": 96,
-         "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}  # fmt: skip
-_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 96, "pad_token_id": 0,
-       "decoder_start_token_id": 0}  # fmt: skip
+_PAIR = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "vocab_size": 96,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+_T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "vocab_size": 96,
+    "pad_token_id": 0,
+    "decoder_start_token_id": 0,
+}
 _GEMMA = {**_GROUPED, "sliding_window": 4, "query_pre_attn_scalar": 8}
 
 ENCODERS = {
     "BERT": lambda: t.BertForMaskedLM(t.BertConfig(**_TEXT)),
     "RoBERTa": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**_TEXT)),
     "DistilBERT": lambda: t.DistilBertForMaskedLM(
-        t.DistilBertConfig(dim=32, hidden_dim=48, n_layers=2, n_heads=4, vocab_size=96, max_position_embeddings=64)
+        t.DistilBertConfig(
+            dim=32, hidden_dim=48, n_layers=2, n_heads=4, vocab_size=96, max_position_embeddings=64
+        )
     ),
     "ModernBERT": lambda: t.ModernBertForMaskedLM(
-        t.ModernBertConfig(**_TEXT, local_attention=6, global_attn_every_n_layers=2, bos_token_id=1, eos_token_id=2,
-                           cls_token_id=1, sep_token_id=2)  # fmt: skip
+        t.ModernBertConfig(
+            **_TEXT,
+            local_attention=6,
+            global_attn_every_n_layers=2,
+            bos_token_id=1,
+            eos_token_id=2,
+            cls_token_id=1,
+            sep_token_id=2,
+        )
     ),
     "EmbeddingGemma": lambda: t.Gemma3TextModel(
-        t.Gemma3TextConfig(**_GEMMA, layer_types=["sliding_attention", "full_attention"],
-                           use_bidirectional_attention=True)  # fmt: skip
+        t.Gemma3TextConfig(
+            **_GEMMA, layer_types=["sliding_attention", "full_attention"], use_bidirectional_attention=True
+        )
     ),
 }
 DECODERS = {
@@ -52,15 +81,25 @@ DECODERS = {
         t.GptOssConfig(**_EXPERTS, sliding_window=4, layer_types=["sliding_attention", "full_attention"])
     ),
     "Llama 4": lambda: t.Llama4ForCausalLM(
-        t.Llama4TextConfig(**_EXPERTS, intermediate_size_mlp=48, attention_chunk_size=4,
-                           layer_types=["chunked_attention", "full_attention"])  # fmt: skip
+        t.Llama4TextConfig(
+            **_EXPERTS,
+            intermediate_size_mlp=48,
+            attention_chunk_size=4,
+            layer_types=["chunked_attention", "full_attention"],
+        )
     ),
 }
 PAIRS = {
     "T5": lambda: t.T5ForConditionalGeneration(t.T5Config(**_T5)),
     "T5Gemma": lambda: t.T5GemmaForConditionalGeneration(
-        t.T5GemmaConfig(encoder=_GEMMA, decoder={**_GEMMA, "cross_attention_hidden_size": 32}, vocab_size=96,
-                        pad_token_id=0, bos_token_id=1, eos_token_id=2)  # fmt: skip
+        t.T5GemmaConfig(
+            encoder=_GEMMA,
+            decoder={**_GEMMA, "cross_attention_hidden_size": 32},
+            vocab_size=96,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
     ),
     "BART": lambda: t.BartForConditionalGeneration(t.BartConfig(**_PAIR, max_position_embeddings=64)),
     "Marian": lambda: t.MarianMTModel(t.MarianConfig(**_PAIR, max_position_embeddings=64)),
@@ -72,13 +111,21 @@ IMAGES = {
     "SigLIP vision": lambda: t.SiglipVisionModel(t.SiglipVisionConfig(**_IMAGE)),
 }
 BOTH = {
-    "CLIP": lambda: t.CLIPModel(t.CLIPConfig(text_config={**_TEXT, "eos_token_id": 95}, vision_config=_IMAGE)),
+    "CLIP": lambda: t.CLIPModel(
+        t.CLIPConfig(text_config={**_TEXT, "eos_token_id": 95}, vision_config=_IMAGE)
+    ),
     "SigLIP": lambda: t.SiglipModel(t.SiglipConfig(text_config=_TEXT, vision_config=_IMAGE)),
 }
 SPEECH = {
     "Whisper": lambda: t.WhisperForConditionalGeneration(
-        t.WhisperConfig(**_PAIR, num_mel_bins=8, max_source_positions=16, max_target_positions=32,
-                        suppress_tokens=None, begin_suppress_tokens=None)  # fmt: skip
+        t.WhisperConfig(
+            **_PAIR,
+            num_mel_bins=8,
+            max_source_positions=16,
+            max_target_positions=32,
+            suppress_tokens=None,
+            begin_suppress_tokens=None,
+        )
     ),
 }
 # These compute with their mask themselves: transformers has no attention interface for them.

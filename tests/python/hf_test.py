@@ -92,8 +92,13 @@ def test_greedy_generation(name, cache):
     model = hf_models.build(TEXTS[name])
     inputs = hf_models.inputs_of(name, "left")
     inputs.pop("decoder_input_ids", None)
-    options = {"max_new_tokens": 8, "do_sample": False, "return_dict_in_generate": True, "output_logits": True,
-               "cache_implementation": cache}  # fmt: skip
+    options = {
+        "max_new_tokens": 8,
+        "do_sample": False,
+        "return_dict_in_generate": True,
+        "output_logits": True,
+        "cache_implementation": cache,
+    }
     outputs = []
     for attn in ("eager", "regard"):
         model.set_attn_implementation(attn)
@@ -187,8 +192,15 @@ def test_structure_allows_what_the_mask_function_allows(function, extent, paddin
     attention_mask = hf_models.attention_mask(padding).bool()[:, :tokens] if padding else None
     if padding == "everything":
         attention_mask[0] = False
-    call = {"batch_size": 2, "q_length": q_length, "kv_length": kv_length, "q_offset": q_offset, "kv_offset": kv_offset,
-            "mask_function": FUNCTIONS[function], "attention_mask": attention_mask}  # fmt: skip
+    call = {
+        "batch_size": 2,
+        "q_length": q_length,
+        "kv_length": kv_length,
+        "q_offset": q_offset,
+        "kv_offset": kv_offset,
+        "mask_function": FUNCTIONS[function],
+        "attention_mask": attention_mask,
+    }
     mask = regard.hf.mask_function(**call)
     dense = mu.sdpa_mask(**call, allow_is_causal_skip=False)
     query, key = torch.zeros(2, 1, q_length, 8), torch.zeros(2, 1, kv_length, 8)
@@ -211,7 +223,12 @@ def test_a_mask_function_that_is_not_known_is_made_dense():
 def test_views_of_a_mask_keep_its_structure():
     mask = regard.hf.mask_function(2, 6, 8, q_offset=2)
     dense = mask & True
-    for view in (lambda m: m[:, :, -2:], lambda m: m[:, :, :, :7], lambda m: m.expand(2, 4, 6, 8), lambda m: m[:]):
+    for view in (
+        lambda m: m[:, :, -2:],
+        lambda m: m[:, :, :, :7],
+        lambda m: m.expand(2, 4, 6, 8),
+        lambda m: m[:],
+    ):
         assert str(view(mask).options["mask"]) == "causal"
         assert torch.equal(view(mask) & True, view(dense))
         query, key = torch.zeros(*view(dense).shape[:3], 8), torch.zeros(2, 1, view(dense).shape[3], 8)
@@ -248,7 +265,9 @@ def test_a_mask_of_the_callers_own(as_float):
     assert relative_error(ours, wanted) <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["BERT", "GPT-2", "Llama", "Gemma 2", "GPT-OSS", "T5", "BART", "ViT", "Whisper"])
+@pytest.mark.parametrize(
+    "name", ["BERT", "GPT-2", "Llama", "Gemma 2", "GPT-OSS", "T5", "BART", "ViT", "Whisper"]
+)
 def test_output_attentions(name):
     model = hf_models.build(EVERY[name])
     inputs = hf_models.inputs_of(name, "right")
@@ -297,13 +316,17 @@ def test_gradients_and_dropout_are_refused():
 def test_arguments_of_other_kernels_are_refused():
     query = torch.zeros(1, 1, 2, 8)
     with torch.no_grad(), pytest.raises(ValueError, match="block_indices is not supported"):
-        regard.hf.attention_forward(torch.nn.Module(), query, query, query, None, block_indices=torch.zeros(1))
+        regard.hf.attention_forward(
+            torch.nn.Module(), query, query, query, None, block_indices=torch.zeros(1)
+        )
 
 
 def test_a_mask_for_other_keys_is_refused():
     query, key = torch.zeros(1, 1, 2, 8), torch.zeros(1, 1, 5, 8)
     with pytest.raises(ValueError, match=r"of shape \(1, 1, 2, 4\), expected \(1, 1, 2, 5\)"):
-        regard.hf.attention_forward(torch.nn.Module(), query, key, key, regard.hf.mask_function(1, 2, 4, q_offset=2))
+        regard.hf.attention_forward(
+            torch.nn.Module(), query, key, key, regard.hf.mask_function(1, 2, 4, q_offset=2)
+        )
 
 
 def test_sinks_of_each_query_and_chosen_keys():
@@ -321,4 +344,6 @@ def test_sinks_of_each_query_and_chosen_keys():
     logits = torch.cat([scores.masked_fill(~chosen, -torch.inf), sinks], -1)
     wanted = logits.softmax(-1)[..., :-1]
     torch.testing.assert_close(weights, wanted, rtol=0, atol=1e-6)
-    torch.testing.assert_close(out.transpose(1, 2), wanted @ value.repeat_interleave(2, 1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        out.transpose(1, 2), wanted @ value.repeat_interleave(2, 1), rtol=1e-5, atol=1e-6
+    )
