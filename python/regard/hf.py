@@ -18,9 +18,9 @@ from transformers.utils.output_capturing import _active_collector
 
 import regard
 from regard.hf_lazy_mask import StructuredMask
-from regard.hf_masks import mask_function
+from regard.hf_masks import make_mask
 
-__all__ = ["StructuredMask", "attention_forward", "mask_function"]
+__all__ = ["StructuredMask", "attention_forward", "make_mask"]
 
 # Arguments of some models' own kernels: leaving them out would compute something else.
 _REFUSED = ("block_indices", "cache")
@@ -45,10 +45,10 @@ def attention_forward(
     """transformers' attention interface.
 
     query (batch, heads, q_len, dim), key and value (batch, kv_heads, kv_len, dim or value_dim): f32, bf16 or
-    f16. attention_mask: what mask_function made, or any that SDPA takes. s_aux: a sink per head; sinks (batch,
+    f16. attention_mask: what make_mask made, or any that SDPA takes. s_aux: a sink per head; sinks (batch,
     heads, q_len, 1): for each query its own. position_bias: broadcastable to (batch, heads, q_len, kv_len).
     indices (batch, q_len, n): the keys that a query may see at most. Returns the output (batch, q_len, heads,
-    value_dim), and the weights (batch, heads, q_len, kv_len) if the model was asked for attentions, else None.
+    value_dim) and, if the model was asked for attentions, the weights (batch, heads, q_len, kv_len) or None.
     ValueError for dropout, gradients and arguments of other kernels; TypeError for other dtypes and devices.
     """
     _check(dropout, (query, key, value, s_aux, sinks, position_bias), kwargs)
@@ -77,9 +77,8 @@ def attention_forward(
 
 def _among(indices: torch.Tensor, mask: torch.Tensor | None, kv_len: int) -> torch.Tensor:
     """The mask, less the keys that the indices leave out: (batch, 1, q_len, kv_len) bool."""
-    chosen = torch.zeros(*indices.shape[:2], kv_len, dtype=torch.bool).scatter_(-1, indices.long(), True)[
-        :, None
-    ]
+    nothing = torch.zeros(*indices.shape[:2], kv_len, dtype=torch.bool)
+    chosen = nothing.scatter_(-1, indices.long(), True)[:, None]
     return chosen if mask is None else chosen & mask
 
 
@@ -109,7 +108,8 @@ def _mask_arguments(
         if mask.shape[2] != query.shape[2] or mask.shape[3] != key.shape[2]:
             wanted = (query.shape[0], 1, query.shape[2], key.shape[2])
             raise ValueError(f"regard: attention_mask of shape {tuple(mask.shape)}, expected {wanted}")
-        return dict(mask.options)
+        serves_all = mask.shape[0] == query.shape[0]
+        return dict(mask.options) if serves_all else {"mask": mask.dense()}
     if mask is None:  # as SDPA has it: a module is causal unless it says otherwise, from the first key on
         is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         return {"causal": True, "q_offset": 0} if is_causal and query.shape[2] > 1 else {}
@@ -128,4 +128,4 @@ if not (5, 20) <= tuple(int(n) for n in transformers.__version__.split(".")[:2])
         f"regard.hf: transformers {transformers.__version__}, tested with 5.20 to 5.23", stacklevel=2
     )
 AttentionInterface.register("regard", attention_forward)
-AttentionMaskInterface.register("regard", mask_function)
+AttentionMaskInterface.register("regard", make_mask)

@@ -44,7 +44,7 @@ class _Extent:
         return slice(self.kv_begin, self.kv_begin + self.kv_len)
 
 
-def mask_function(
+def make_mask(
     batch_size: int,
     q_length: int,
     kv_length: int,
@@ -87,9 +87,15 @@ def mask_function(
     return StructuredMask((batch_size, 1, q_length, kv_length), options, make)
 
 
-@cache
+@torch.compiler.assume_constant_result
 def _takes_booleans(config_class: type) -> bool:
-    """Whether transformers lets the attention of a configuration's models be chosen, by its own test."""
+    """Whether transformers lets the attention of a configuration's models be chosen."""
+    return _chooses_attention(config_class)
+
+
+@cache
+def _chooses_attention(config_class: type) -> bool:
+    """By transformers' own test, which reads the source."""
     if config_class.model_type in _WANT_FLOATS:
         return False
     module = sys.modules.get(config_class.__module__.replace("configuration_", "modeling_"))

@@ -1,6 +1,8 @@
 # tests/python/hf_test.py - transformers' models give with regard what they give with "eager".
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="regard.hf needs torch")
@@ -66,8 +68,10 @@ def test_agrees_with_eager(name, calls):
         inputs = hf_models.inputs_of(name, padding)
         wanted = at_tokens(result_of(model, inputs, "eager"), inputs, name)
         calls.clear()
-        ours = at_tokens(result_of(model, inputs, "regard"), inputs, name)
+        ours = result_of(model, inputs, "regard")
         assert calls, "the engine was not asked"
+        assert torch.isfinite(ours).all()  # padding too
+        ours = at_tokens(ours, inputs, name)
         assert relative_error(ours, wanted) <= 1e-5, padding
 
 
@@ -201,7 +205,7 @@ def test_structure_allows_what_the_mask_function_allows(function, extent, paddin
         "mask_function": FUNCTIONS[function],
         "attention_mask": attention_mask,
     }
-    mask = regard.hf.mask_function(**call)
+    mask = regard.hf.make_mask(**call)
     dense = mu.sdpa_mask(**call, allow_is_causal_skip=False)
     query, key = torch.zeros(2, 1, q_length, 8), torch.zeros(2, 1, kv_length, 8)
     assert torch.equal(regard.weights(query, key, **mask.options) > 0, dense)
@@ -215,13 +219,13 @@ def test_a_mask_function_that_is_not_known_is_made_dense():
         return kv_idx % 2 == 0
 
     function = mu.and_masks(mu.causal_mask_function, even_keys)
-    mask = regard.hf.mask_function(2, 6, 6, mask_function=function)
+    mask = regard.hf.make_mask(2, 6, 6, mask_function=function)
     dense = mu.sdpa_mask(2, 6, 6, mask_function=function, allow_is_causal_skip=False)
     assert torch.equal(mask.options["mask"], dense)
 
 
 def test_views_of_a_mask_keep_its_structure():
-    mask = regard.hf.mask_function(2, 6, 8, q_offset=2)
+    mask = regard.hf.make_mask(2, 6, 8, q_offset=2)
     dense = mask & True
     for view in (
         lambda m: m[:, :, -2:],
@@ -248,7 +252,7 @@ def test_a_mask_that_is_written_to_is_no_longer_its_structure(mode):
 
     with mode():
         for write in (first_key, every_key):
-            ours = regard.hf.mask_function(1, 6, 6)
+            ours = regard.hf.make_mask(1, 6, 6)
             wanted = ours & True
             write(ours), write(wanted)
             assert torch.equal(ours.options["mask"], wanted)
@@ -325,7 +329,7 @@ def test_a_mask_for_other_keys_is_refused():
     query, key = torch.zeros(1, 1, 2, 8), torch.zeros(1, 1, 5, 8)
     with pytest.raises(ValueError, match=r"of shape \(1, 1, 2, 4\), expected \(1, 1, 2, 5\)"):
         regard.hf.attention_forward(
-            torch.nn.Module(), query, key, key, regard.hf.mask_function(1, 2, 4, q_offset=2)
+            torch.nn.Module(), query, key, key, regard.hf.make_mask(1, 2, 4, q_offset=2)
         )
 
 
@@ -335,7 +339,7 @@ def test_sinks_of_each_query_and_chosen_keys():
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
     sinks, indices = torch.randn(2, 4, 5, 1), torch.randint(0, 5, (2, 5, 2))
     indices[:, :, 0] = 0
-    mask = regard.hf.mask_function(2, 5, 5)
+    mask = regard.hf.make_mask(2, 5, 5)
     out, weights = regard.hf.attention_forward(
         torch.nn.Module(), query, key, value, mask, sinks=sinks, indices=indices, output_attentions=True
     )
@@ -347,3 +351,58 @@ def test_sinks_of_each_query_and_chosen_keys():
     torch.testing.assert_close(
         out.transpose(1, 2), wanted @ value.repeat_interleave(2, 1), rtol=1e-5, atol=1e-6
     )
+
+
+def test_from_pretrained(tmp_path, calls):
+    model = hf_models.build(TEXTS["Llama"])
+    model.save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="regard")
+    inputs = hf_models.inputs_of("Llama", "left")
+    ours = at_tokens(result_of(loaded, inputs, "regard"), inputs, "Llama")
+    wanted = at_tokens(result_of(model, inputs, "eager"), inputs, "Llama")
+    assert len(calls) == 2
+    assert relative_error(ours, wanted) <= 1e-5
+
+
+def test_a_compiled_model():
+    model = hf_models.build(TEXTS["Llama"])
+    inputs = hf_models.inputs_of("Llama", "left")
+    wanted = at_tokens(result_of(model, inputs, "eager"), inputs, "Llama")
+    model.set_attn_implementation("regard")
+    with torch.no_grad():
+        ours = torch.compile(model, backend="eager")(**inputs).logits
+    assert relative_error(at_tokens(ours, inputs, "Llama"), wanted) <= 1e-5
+
+
+def test_generation_gives_attentions():
+    model = hf_models.build(TEXTS["Llama"])
+    options = {
+        "max_new_tokens": 3,
+        "do_sample": False,
+        "return_dict_in_generate": True,
+        "output_attentions": True,
+    }
+    outputs = []
+    for attn in ("eager", "regard"):
+        model.set_attn_implementation(attn)
+        outputs.append(model.generate(**hf_models.inputs_of("Llama"), **options).attentions)
+    for wanted, ours in zip(*outputs, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_mask_for_one_sequence_serves_a_batch():
+    torch.manual_seed(0)
+    query, key = torch.randn(3, 2, 4, 8), torch.randn(3, 2, 4, 8)
+    padding = torch.tensor([[False, True, True, True]])
+    mask = regard.hf.make_mask(1, 4, 4, attention_mask=padding)
+    ours, _ = regard.hf.attention_forward(torch.nn.Module(), query, key, key, mask)
+    each, _ = regard.hf.attention_forward(
+        torch.nn.Module(), query, key, key, regard.hf.make_mask(3, 4, 4, attention_mask=padding.expand(3, -1))
+    )
+    assert torch.equal(ours, each)
+
+
+def test_the_page_lists_the_models():
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "huggingface.md"
+    missing = [name for name in [*EVERY, *hf_models.OWN_ATTENTION] if name not in page.read_text()]
+    assert not missing
