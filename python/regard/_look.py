@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +92,7 @@ def look(text: str, model: Any = "minilm", *, tokenizer: Any = None, truncate: b
         return _look_native(text, os.fspath(model), truncate)
     if tokenizer is None:
         raise ValueError("look: tokenizer is missing, expected the model's: look(text, model=model, tokenizer=tokenizer)")
-    from regard import hf
-
-    return hf.look(text, model, tokenizer, truncate)
+    return _look_transformers(text, model, tokenizer, truncate)
 
 
 def _look_native(text: str, model: str, truncate: bool) -> Look:
@@ -109,3 +109,50 @@ def _look_native(text: str, model: str, truncate: bool) -> Look:
         special=[special for _, _, _, special in pieces],
         attention=attention,
     )
+
+
+def _look_transformers(text: str, model: Any, tokenizer: Any, truncate: bool) -> Look:
+    import torch
+
+    import regard.hf  # registers "regard"
+
+    if not hasattr(model, "set_attn_implementation") or not hasattr(model, "config"):
+        raise TypeError(f"look: model is a {type(model).__name__}, expected a name, a folder or a model of transformers")
+    if not getattr(tokenizer, "is_fast", False):
+        kind = type(tokenizer).__name__
+        raise TypeError(f"look: tokenizer is a {kind}, expected a fast one of transformers, which knows where tokens stand in the text")
+    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, return_tensors="pt")
+    spans = [(int(begin), int(end)) for begin, end in encoded.pop("offset_mapping")[0]]
+    special = [bool(each) for each in encoded.pop("special_tokens_mask")[0]]
+    most = getattr(model.config, "max_position_embeddings", None) or len(spans)
+    if len(spans) > most:
+        if not truncate:
+            raise RuntimeError(f"the text is {len(spans)} tokens, the model takes at most {most}; truncate=True leaves off the rest")
+        encoded = {name: tensor[:, :most] for name, tensor in encoded.items()}
+        spans, special = spans[:most], special[:most]
+    with _running_on_regard(model), torch.no_grad():
+        result = model(**encoded, output_attentions=True)
+    layers = next((result[name] for name in ("attentions", "encoder_attentions") if result.get(name)), None)
+    if layers is None:
+        raise RuntimeError(f"look: {type(model).__name__} gave no attention of the text's own tokens, expected a text model")
+    return Look(
+        text=text,
+        model=model.config.name_or_path or type(model).__name__,
+        tokens=tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist()),
+        spans=spans,
+        special=special,
+        attention=torch.cat([layer.float() for layer in layers]).numpy(),
+    )
+
+
+@contextlib.contextmanager
+def _running_on_regard(model: Any) -> Iterator[None]:
+    """With the engine's attention and without dropout; afterwards as it was."""
+    before, training = model.config._attn_implementation, model.training
+    model.set_attn_implementation("regard")
+    model.eval()
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        model.train(training)

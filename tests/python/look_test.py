@@ -74,3 +74,46 @@ def test_page_s_errors(tmp_path):
 def test_wrong_calls(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def transformers_model(kind):
+    """A tiny random model and a tokenizer of words."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    words = {word: i for i, word in enumerate(["[UNK]", "[CLS]", "i", "sat", "on", "the", "bank", "río"])}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    raw.normalizer = tokenizers.normalizers.Lowercase()
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    raw.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="[UNK]", cls_token="[CLS]")
+    sizes = dict(vocab_size=8, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, max_position_embeddings=16)
+    if kind == "llama":
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(num_key_value_heads=2, **sizes))
+    else:
+        model = transformers.BertModel(transformers.BertConfig(**sizes))
+    return model, tokenizer
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_a_model_of_transformers(kind, tmp_path):
+    model, tokenizer = transformers_model(kind)
+    text = "I sat on the bank, the río"
+    look = regard.look(text, model, tokenizer=tokenizer)
+    assert model.config._attn_implementation != "regard" and model.training  # as it came
+    n = len(look.tokens)
+    assert look.attention.shape == (2, 4, n, n) and look.tokens[:4] == ["[CLS]", "i", "sat", "on"]
+    assert [text[a:b].lower() for a, b in look.spans[1:]] == ["i", "sat", "on", "the", "bank", ",", "the", "río"]
+    np.testing.assert_allclose(look.attention.sum(-1), 1, atol=1e-6)
+    model.eval()
+    model.set_attn_implementation("eager")
+    wanted = model(**tokenizer(text, return_tensors="pt"), output_attentions=True).attentions
+    np.testing.assert_allclose(look.attention, [layer[0].detach().numpy() for layer in wanted], atol=1e-6)
+    look.html(tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+    with pytest.raises(RuntimeError, match="41 tokens, the model takes at most 16"):
+        regard.look("bank " * 40, model, tokenizer=tokenizer)
+    assert len(regard.look("bank " * 40, model, tokenizer=tokenizer, truncate=True).tokens) == 16
+    with pytest.raises(TypeError, match="model is a object"):
+        regard.look("bank", object(), tokenizer=tokenizer)
+    with pytest.raises(TypeError, match="tokenizer is a object"):
+        regard.look("bank", model, tokenizer=object())
