@@ -1,9 +1,14 @@
 # cmake/third_party.cmake - libraries from build/third_party (tools/fetch_third_party.py); docs/dependencies.md says why each.
 set(REGARD_THIRD_PARTY ${PROJECT_SOURCE_DIR}/build/third_party CACHE PATH "Where fetch_third_party.py put the sources")
 
+# pip install . from a fresh clone: pip has a network too.
+if(SKBUILD AND NOT EXISTS ${REGARD_THIRD_PARTY})
+  execute_process(COMMAND ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/fetch_third_party.py ${REGARD_THIRD_PARTY})
+endif()
+
 function(regard_third_party name)
   if(NOT EXISTS ${REGARD_THIRD_PARTY}/${name})
-    message(FATAL_ERROR "regard needs ${name}: run tools/fetch_third_party.py ${REGARD_THIRD_PARTY}")
+    message(FATAL_ERROR "regard needs ${name}'s sources; this fetches them:\n  python3 tools/fetch_third_party.py ${REGARD_THIRD_PARTY}")
   endif()
 endfunction()
 

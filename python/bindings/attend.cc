@@ -11,6 +11,7 @@
 
 #include "arguments.h"
 #include "convert.h"
+#include "docstrings.h"
 #include "regard/plan.h"
 #include "regard/probe.h"
 #include "regard/state.h"
@@ -271,28 +272,31 @@ void bind_attention(nb::module_& module) {
              nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
              nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("return_lse").none() = false,
-             nb::arg("out") = nb::none(), nb::arg("num_threads") = nb::none());
+             nb::arg("out") = nb::none(), nb::arg("num_threads") = nb::none(),
+             docstrings::kAttention);
   module.def("plan", &make_plan, nb::arg("query").none(), nb::arg("key").none(),
              nb::arg("value").none(), nb::kw_only(), REGARD_SHARED_ARGS,
              nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
-             nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("num_threads") = nb::none());
+             nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("num_threads") = nb::none(),
+             docstrings::kPlan);
   module.def("weights", &weights, nb::arg("query").none(), nb::arg("key").none(), nb::kw_only(),
              nb::arg("rows") = nb::none(), REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(),
              nb::arg("q_offset") = nb::none(), nb::arg("kv_lens") = nb::none(),
-             nb::arg("num_threads") = nb::none());
+             nb::arg("num_threads") = nb::none(), docstrings::kWeights);
   module.def("partial_attention", &partial_attention, nb::arg("query").none(),
              nb::arg("key").none(), nb::arg("value").none(), nb::kw_only(),
              nb::arg("kv_offset").none() = 0, REGARD_SHARED_ARGS, nb::arg("q_offset") = nb::none(),
-             nb::arg("kv_lens") = nb::none(), nb::arg("num_threads") = nb::none());
-  module.def("merge", &merge, nb::arg("states").none());
+             nb::arg("kv_lens") = nb::none(), nb::arg("num_threads") = nb::none(),
+             docstrings::kPartialAttention);
+  module.def("merge", &merge, nb::arg("states").none(), docstrings::kMerge);
 
-  nb::class_<StateObject>(module, "AttentionState")
-      .def("finish", &finish, nb::arg("sinks") = nb::none())
+  nb::class_<StateObject>(module, "AttentionState", docstrings::kState)
+      .def("finish", &finish, nb::arg("sinks") = nb::none(), docstrings::kFinish)
       .def_prop_ro("shape", [](const StateObject& s) {
         return nb::make_tuple(s.state.batch, s.state.num_heads, s.state.q_len, s.state.value_dim);
       });
-  nb::class_<PlanObject>(module, "Plan")
+  nb::class_<PlanObject>(module, "Plan", docstrings::kPlanClass)
       .def("explain", [](const PlanObject& p) { return p.plan.explain(); })
       .def("__str__", [](const PlanObject& p) { return p.plan.explain(); })
       .def("__repr__",

@@ -66,7 +66,8 @@ void explain_wrong_calls(nb::module_& module) {
   const nb::dict functions = nb::borrow<nb::dict>(module.attr("__dict__"));
   std::vector<std::string> names;
   for (auto [name, item] : functions) {
-    if (nb::hasattr(item, "__nb_signature__")) names.push_back(nb::cast<std::string>(name));
+    const auto text = nb::cast<std::string>(name);
+    if (text.front() != '_' && nb::hasattr(item, "__nb_signature__")) names.push_back(text);
   }
   for (const std::string& name : names) {
     module.def(name.c_str(), [module, name](const nb::args& args, const nb::kwargs& kwargs) {

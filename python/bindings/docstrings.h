@@ -1,0 +1,106 @@
+// python/bindings/docstrings.h - what help() says; docs/python-reference.md is made of it.
+#pragma once
+
+namespace regard::python::docstrings {
+
+inline constexpr const char* kAttention = R"(attention(query, key, value, *, ...) -> out, or (out, lse)
+
+Exact attention: ``out[b, h, i] = sum_j softmax_j(score[b, h, i, j]) value[b, h // (heads // kv_heads), j]``.
+
+Arrays of NumPy, PyTorch (CPU), JAX (CPU) or anything with DLPack or the buffer protocol, float32, bfloat16 or float16, each
+its own, any strides; nothing is copied. The result is of query's library and type. Arithmetic is float32. The same inputs give
+the same bits for any number of threads, batch composition, chunking and strides.
+
+Arguments:
+    query: (batch, heads, q_len, head_dim). Three axes: without batch; two: without batch and heads. With cu_seqlens:
+        (tokens, heads, head_dim).
+    key: (batch, kv_heads, kv_len, head_dim), as many axes as query; heads is a multiple of kv_heads.
+    value: (batch, kv_heads, kv_len, value_dim). head_dim and value_dim are 1 to 1024.
+    causal: a query sees the keys up to its own position.
+    window: (left, right): q - left <= k <= q + right; None is unbounded. transformers' sliding_window=W is (W - 1, 0).
+    mask: a mask of ``regard.masks``, or booleans, True = may attend, that broadcast to (batch, heads, q_len, kv_len).
+        causal, window and mask all hold.
+    bias: added to the scores, broadcasts likewise; -inf hides a pair.
+    scale: multiplies query . key; 1 / sqrt(head_dim) unless given.
+    softcap: score -> softcap * tanh(score / softcap).
+    alibi_slopes: (heads): score - slope * abs(q - k).
+    sinks: (heads): a logit that joins the softmax without a value.
+    q_offset: the position of query 0, an integer or one per sequence, negative too; key j is at j. To be given where
+        positions matter and q_len differs from kv_len.
+    kv_lens: (batch): how many keys each sequence has; those beyond are never read.
+    cu_seqlens_q, cu_seqlens_kv: (sequences + 1): packed sequences begin and end there; positions begin anew in each.
+    return_lse: also the log of the sum of exp(score), sinks included: (batch, heads, q_len) float32, natural; packed
+        (heads, tokens).
+    out: where to write, any strides, float32, bfloat16 or float16; must not overlap the inputs.
+    num_threads: 1 to 1024; as many as the process may use unless given. Short calls stay on the caller's thread.
+
+Order of what happens to a score: scale, softcap, alibi_slopes, bias, mask, sinks. A query that sees no key gets 0 and
+lse = -inf. NaN or infinity in what is masked changes nothing.
+
+Raises ValueError (values, shapes) and TypeError (types, devices, tracked gradients) with the argument, what came and what
+was expected; KeyboardInterrupt soon after Ctrl-C, out is unspecified then. Other Python threads run meanwhile.
+
+>>> import numpy as np, regard
+>>> x = np.ones((1, 8, 16, 64), np.float32)
+>>> regard.attention(x, x, x, causal=True).shape
+(1, 8, 16, 64))";
+
+inline constexpr const char* kPlan = R"(plan(query, key, value, *, ...) -> Plan
+
+What ``attention`` would do with the same arguments, without doing it: of the arrays only shapes and types are looked at.
+
+>>> import numpy as np, regard
+>>> x = np.ones((1, 8, 4096, 64), np.float32)
+>>> regard.plan(x, x, x, causal=True).tiles_skipped
+31232)";
+
+inline constexpr const char* kWeights = R"(weights(query, key, *, rows=None, ...) -> (batch, heads, rows, kv_len) float32
+
+What rows attend to: the softmax's weights, from the engine's own tiles. Other arguments as in ``attention``.
+
+Arguments:
+    rows: indices of queries, negative ones from the end; a number, a list or an array. All unless given: memory is that of
+        the result, so choose where q_len and kv_len are large.
+
+A row sums to 1, less what sinks take; to 0 where a query sees no key.)";
+
+inline constexpr const char* kPartialAttention = R"(partial_attention(query, key, value, *, kv_offset=0, ...) -> AttentionState
+
+``attention`` over a part of a longer sequence's keys; ``merge`` puts parts together. All arrays have four axes; other
+arguments as in ``attention``, sinks go to ``AttentionState.finish``.
+
+Arguments:
+    kv_offset: the position of key 0, a multiple of 256.)";
+
+inline constexpr const char* kMerge = R"(merge(states) -> AttentionState
+
+The state over the keys of all, given in the order of their keys. Exact; with parts of 256 * 2^n keys, each beginning at a
+multiple of its length, the bits are those of one call over all.)";
+
+inline constexpr const char* kState = R"(What rows know after a part of the keys. Sinks are never in it.)";
+
+inline constexpr const char* kFinish = R"(finish(sinks=None) -> (out, lse)
+
+out (batch, heads, q_len, value_dim) of the query's library and type, lse (batch, heads, q_len) float32.)";
+
+inline constexpr const char* kPlanClass = R"(What a call will do: ``print(plan)``.
+
+mask, isa: what was understood, and the kernels' instruction set. tiles_full, tiles_partial, tiles_skipped: tiles computed
+without a mask, with one, and not at all. flops: of the pairs that the mask allows. cache_bytes: keys and values, once.
+workspace_bytes: scratch memory of a run.)";
+
+inline constexpr const char* kRope = R"(rope(x, positions, *, base=10000.0, style='half_split', ...) -> x, turned
+
+Rotary positions (Su et al. 2021), for queries and keys before ``attention``.
+
+Arguments:
+    x: (batch, heads, q_len, head_dim), or its last three or two axes; float32, bfloat16 or float16.
+    positions: the first token's position, or one per token (q_len), or (batch, q_len).
+    base: of the frequencies, base^(-2 i / rotary_dim).
+    style: 'half_split' pairs i with i + rotary_dim / 2 (Llama in transformers), 'interleaved' 2 i with 2 i + 1 (GPT-J).
+    rotary_dim: how many elements of a head are turned, from the first; all unless given.
+    scaling: a dict as transformers' rope_scaling: rope_type default, linear, ntk, dynamic (with seq_len), yarn or llama3, and
+        its numbers.
+    out: where to write; x itself turns in place.)";
+
+}  // namespace regard::python::docstrings
