@@ -26,6 +26,7 @@ Element element_of(DType dtype) {
                                  : Element::kF16;
 }
 
+// NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
 nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::handle causal,
                      nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
                      nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
@@ -65,6 +66,7 @@ struct PlanObject {
   Plan plan;
 };
 
+// NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
 PlanObject make_plan(nb::handle query, nb::handle key, nb::handle value, nb::handle causal,
                      nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
                      nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
@@ -81,7 +83,7 @@ PlanObject make_plan(nb::handle query, nb::handle key, nb::handle value, nb::han
 /// A WeightsProbe for each sequence.
 class BatchProbe final : public Probe {
  public:
-  BatchProbe(const TensorView<float, 4>& out) {
+  explicit BatchProbe(const TensorView<float, 4>& out) {
     std::vector<std::int64_t> heads(static_cast<std::size_t>(out.shape[1])),
         queries(static_cast<std::size_t>(out.shape[2]));
     std::iota(heads.begin(), heads.end(), 0);
@@ -137,6 +139,7 @@ void weights_of_run(const Arguments& a, std::int64_t first, const TensorView<flo
                      .workspace = {}});
 }
 
+// NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
 nb::object weights(nb::handle query, nb::handle key, nb::handle rows, nb::handle causal,
                    nb::handle window, nb::handle mask, nb::handle bias, nb::handle scale,
                    nb::handle softcap, nb::handle alibi_slopes, nb::handle sinks,
@@ -196,6 +199,7 @@ std::shared_ptr<const Array> kind_of(const Array& like, Element element) {
   return kind;
 }
 
+// NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
 StateObject partial_attention(nb::handle query, nb::handle key, nb::handle value,
                               nb::handle kv_offset, nb::handle causal, nb::handle window,
                               nb::handle mask, nb::handle bias, nb::handle scale,

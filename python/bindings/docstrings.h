@@ -3,7 +3,8 @@
 
 namespace regard::python::docstrings {
 
-inline constexpr const char* kAttention = R"(attention(query, key, value, *, ...) -> out, or (out, lse)
+inline constexpr const char* kAttention =
+    R"(attention(query, key, value, *, ...) -> out, or (out, lse)
 
 Exact attention: ``out[b, h, i] = sum_j softmax_j(score[b, h, i, j]) value[b, h // (heads // kv_heads), j]``.
 
@@ -52,9 +53,10 @@ What ``attention`` would do with the same arguments, without doing it: of the ar
 >>> import numpy as np, regard
 >>> x = np.ones((1, 8, 4096, 64), np.float32)
 >>> regard.plan(x, x, x, causal=True).tiles_skipped
-31232)";
+173056)";
 
-inline constexpr const char* kWeights = R"(weights(query, key, *, rows=None, ...) -> (batch, heads, rows, kv_len) float32
+inline constexpr const char* kWeights =
+    R"(weights(query, key, *, rows=None, ...) -> (batch, heads, rows, kv_len) float32
 
 What rows attend to: the softmax's weights, from the engine's own tiles. Other arguments as in ``attention``.
 
@@ -64,7 +66,8 @@ Arguments:
 
 A row sums to 1, less what sinks take; to 0 where a query sees no key.)";
 
-inline constexpr const char* kPartialAttention = R"(partial_attention(query, key, value, *, kv_offset=0, ...) -> AttentionState
+inline constexpr const char* kPartialAttention =
+    R"(partial_attention(query, key, value, *, kv_offset=0, ...) -> AttentionState
 
 ``attention`` over a part of a longer sequence's keys; ``merge`` puts parts together. All arrays have four axes; other
 arguments as in ``attention``, sinks go to ``AttentionState.finish``.
@@ -77,7 +80,8 @@ inline constexpr const char* kMerge = R"(merge(states) -> AttentionState
 The state over the keys of all, given in the order of their keys. Exact; with parts of 256 * 2^n keys, each beginning at a
 multiple of its length, the bits are those of one call over all.)";
 
-inline constexpr const char* kState = R"(What rows know after a part of the keys. Sinks are never in it.)";
+inline constexpr const char* kState =
+    R"(What rows know after a part of the keys. Sinks are never in it.)";
 
 inline constexpr const char* kFinish = R"(finish(sinks=None) -> (out, lse)
 
@@ -89,7 +93,8 @@ mask, isa: what was understood, and the kernels' instruction set. tiles_full, ti
 without a mask, with one, and not at all. flops: of the pairs that the mask allows. cache_bytes: keys and values, once.
 workspace_bytes: scratch memory of a run.)";
 
-inline constexpr const char* kRope = R"(rope(x, positions, *, base=10000.0, style='half_split', ...) -> x, turned
+inline constexpr const char* kRope =
+    R"(rope(x, positions, *, base=10000.0, style='half_split', ...) -> x, turned
 
 Rotary positions (Su et al. 2021), for queries and keys before ``attention``.
 

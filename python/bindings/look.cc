@@ -122,7 +122,8 @@ void bind_look(nb::module_& module) {
   module.def("_run_look", &run_look, nb::arg("text"), nb::arg("model"), nb::arg("truncate"));
   module.def("_look_page", &write_page, nb::arg("model"), nb::arg("text"), nb::arg("tokens"),
              nb::arg("weights"), nb::arg("path"),
-             nb::sig("def _look_page(model: str, text: str, tokens: object, weights: object, path: str) -> str"));
+             nb::sig("def _look_page(model: str, text: str, tokens: object, weights: object, path: "
+                     "str) -> str"));
 }
 
 }  // namespace regard::python

@@ -86,14 +86,7 @@ auto combine(const Operation& operation) {
   return [operation](const AnyMask& a, const AnyMask& b) { return AnyMask(operation(a, b)); };
 }
 
-}  // namespace
-
-const AnyMask* as_mask(nb::handle object) {
-  const AnyMask* mask = nullptr;
-  return nb::try_cast(object, mask, false) ? mask : nullptr;
-}
-
-void bind_masks(nb::module_& module) {
+void bind_class(nb::module_& module) {
   nb::class_<AnyMask>(module, "Mask", R"(Which query may attend to which key, in absolute positions.
 
 Masks combine: ``a & b`` allows what both allow, ``a | b`` what either does, ``~a`` what a forbids.
@@ -121,6 +114,9 @@ kv_len is q_len unless given; the first query is at position q_offset.)",
           nb::sig(
               "def draw(self, q_len: int, kv_len: int | None = None, q_offset: int = 0) -> str"))
       .def("_repr_svg_", &svg, "The mask for the first 64 positions, for a notebook.");
+}
+
+void bind_functions(nb::module_& module) {
   module.def("full", [] { return AnyMask(); }, "Every query sees every key.");
   module.def(
       "causal", [] { return AnyMask(CausalMask{}); },
@@ -169,6 +165,18 @@ Row 0 is the query at position q_begin, column 0 the key at 0; outside nothing i
       nb::arg("text").none(),
       "The mask that an expression means: \"causal & (prefix(4) | window(4096, 0))\".",
       nb::sig("def parse(text: str) -> Mask"));
+}
+
+}  // namespace
+
+const AnyMask* as_mask(nb::handle object) {
+  const AnyMask* mask = nullptr;
+  return nb::try_cast(object, mask, false) ? mask : nullptr;
+}
+
+void bind_masks(nb::module_& module) {
+  bind_class(module);
+  bind_functions(module);
 }
 
 }  // namespace regard::python

@@ -127,6 +127,7 @@ std::vector<std::int64_t> to_positions(nb::handle object, std::int64_t batch, st
   return positions;
 }
 
+// NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
 nb::object rope(nb::handle x, nb::handle positions, nb::handle base, nb::handle style,
                 nb::handle rotary_dim, nb::handle scaling, nb::handle out) {
   const Array from = import_array("rope: x", x);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <future>
 #include <system_error>
 
@@ -21,17 +22,21 @@ bool is_main_thread() {
   return threading.attr("current_thread")().is(threading.attr("main_thread")());
 }
 
+/// On a thread of its own; nothing where there is none to be had.
+std::future<void> start(const std::function<void()>& work) {
+  try {
+    return std::async(std::launch::async, work);
+  } catch (const std::system_error&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 void run_interruptibly(double flops, const std::function<void(const std::atomic<bool>*)>& work) {
   std::atomic<bool> cancel{false};
   std::future<void> done;
-  if (flops > kLongFlops && is_main_thread()) {
-    try {
-      done = std::async(std::launch::async, [&] { work(&cancel); });
-    } catch (const std::system_error&) {  // no thread to be had: then here, and to its end
-    }
-  }
+  if (flops > kLongFlops && is_main_thread()) done = start([&] { work(&cancel); });
   if (!done.valid()) {
     const nb::gil_scoped_release unlocked;
     return work(nullptr);

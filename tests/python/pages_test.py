@@ -1,6 +1,10 @@
 # tests/python/pages_test.py - the Python blocks of README.md and docs/ run, a page's one after the other.
+import doctest
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +35,18 @@ def test_blocks_run(page):
 
 def test_pages_have_blocks():
     assert {"python.md", "coming-from.md"} <= {page.name for page in PAGES if list(blocks(page))}
+
+
+def test_the_reference_is_what_docstrings_say():
+    made = subprocess.run([sys.executable, ROOT / "tools/python_reference.py"], capture_output=True, text=True,
+                          env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (ROOT / "docs/python-reference.md").read_text(), "run ./dev python tools/python_reference.py > docs/python-reference.md"
+
+
+def test_the_reference_s_examples_run():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    text = (ROOT / "docs/python-reference.md").read_text().replace("```", "")
+    test = doctest.DocTestParser().get_doctest(text, {}, "python-reference.md", None, 0)
+    results = doctest.DocTestRunner().run(test)
+    assert results.attempted >= 8 and results.failed == 0
