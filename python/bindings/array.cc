@@ -69,22 +69,32 @@ void refuse_gradients(const Array& array) {
                            .c_str());
 }
 
+/// PyTorch's lazy negation (x.conj().imag) is a bit that DLPack does not tell of: made true here.
+void resolve_negation(Array& array, bool writable) {
+  const nb::object is_negated = nb::getattr(array.object, "is_neg", nb::none());
+  if (is_negated.is_none() || !nb::cast<bool>(is_negated())) return;
+  if (writable) refuse(array.name, "a negated view", "plain memory");
+  array.object = array.object.attr("resolve_neg")();
+}
+
 void refuse_device(const Array& array) {
   const std::string device =
       text_of(nb::getattr(array.object, "device", nb::str("another device")));
   refuse_type(array.name, "on " + device, "one in the CPU's memory");
 }
 
-bool import_by_exchange(Array& array) {
+bool import_by_exchange(Array& array, bool writable) {
   array.exchange = exchange_of(array.object.type());
   if (array.exchange == nullptr) return false;
   refuse_gradients(array);
+  resolve_negation(array, writable);
   nb::dlpack::dltensor tensor{};
   if (array.exchange->tensor_from_object(array.object.ptr(), &tensor) != 0) {
     const nb::python_error error;  // takes Python's error
     if (nb::hasattr(array.object, "device") && text_of(array.object.attr("device")) != "cpu")
       refuse_device(array);
-    refuse_type(array.name, "without strided memory (" + text_of(error.value()) + ")",
+    const std::string why = text_of(error.value());
+    refuse_type(array.name, "without strided memory (" + why.substr(0, why.find('\n')) + ")",
                 "a dense array");
   }
   if (tensor.device.device_type != nb::device::cpu::value) refuse_device(array);
@@ -132,7 +142,7 @@ Array import_array(const char* name, nb::handle object, bool writable) {
   array.object = nb::borrow(object);
   // What has the buffer protocol is NumPy's, or as plain; asking it for the other would cost more.
   const bool has_buffer = PyObject_CheckBuffer(object.ptr()) != 0;
-  if (!has_buffer && import_by_exchange(array)) return array;
+  if (!has_buffer && import_by_exchange(array, writable)) return array;
   using Written = nb::ndarray<>;
   using Read = nb::ndarray<nb::ro>;
   if (writable ? try_export<Written>(array, object) : try_export<Read>(array, object)) return array;

@@ -143,6 +143,27 @@ def test_strides(dtype):
     agrees(q, k, v, attn_mask=torch.rand(9, 9).t().to(dtype))
 
 
+def test_lazy_negation_is_not_lost():
+    q = torch.randn(1, 2, 5, 8, dtype=torch.cfloat).conj().imag
+    assert q.is_neg()
+    agrees(q, q, q)
+    agrees(torch.randn(1, 2, 5, 8), q[:, :, :3], q[:, :, 2:])
+    with pytest.raises(ValueError, match="out is a negated view"):
+        regard.attention(Q, Q, Q, out=torch.empty(1, 2, 3, 8, dtype=torch.cfloat).conj().imag)
+
+
+def test_what_is_no_plain_tensor():
+    with torch._subclasses.fake_tensor.FakeTensorMode(), pytest.raises((ValueError, TypeError), match="query"):
+        fake = torch.randn(1, 2, 3, 8)
+        regard.attention(fake, fake, fake)
+    with pytest.raises(TypeError, match="query is without strided memory"):
+        torch.func.vmap(lambda x: sdpa(x, x, x))(torch.randn(2, 1, 2, 3, 8))
+    with pytest.raises(TypeError, match="mask is without strided memory"):
+        regard.attention(Q, Q, Q, mask=torch.ones(3, 3, dtype=torch.bool).to_sparse())
+    plain = torch.Tensor.as_subclass(Q, type("Mine", (torch.Tensor,), {}))
+    assert torch.equal(regard.attention(plain, plain, plain), regard.attention(Q, Q, Q))
+
+
 def test_threads_follow_pytorch(monkeypatch):
     seen = []
     real = regard.attention
