@@ -31,6 +31,12 @@ class Look:
     special: list[bool]
     attention: NDArray[np.float32]
 
+    @property
+    def sinks(self) -> list[bool]:
+        """Tokens that what has nothing better to look at looks at: special ones, and the first one of a causal model."""
+        is_causal = len(self.tokens) > 1 and not np.triu(self.attention, 1).any()
+        return [special or (is_causal and i == 0) for i, special in enumerate(self.special)]
+
     def html(self, path: str | os.PathLike[str]) -> None:
         """Writes the interactive page: one file, which asks nobody for anything; there whole or not at all."""
         name = os.fspath(path)
@@ -39,19 +45,20 @@ class Look:
         self._page(name)
 
     def top(self, token: int, count: int = 3) -> list[tuple[int, float]]:
-        """The tokens that `token` attends to most, its own and special ones left out: (index, mean share over all heads)."""
-        shares = self.attention.mean((0, 1))[token]
-        others = [j for j in range(len(self.tokens)) if j != token % len(self.tokens) and not self.special[j]]
+        """The tokens that `token` attends to most, its own and sinks left out: (index, mean share over all heads)."""
+        shares, sinks = self.attention[:, :, token].mean((0, 1)), self.sinks
+        others = [j for j in range(len(self.tokens)) if j != token % len(self.tokens) and not sinks[j] and shares[j] > 0]
         return [(j, float(shares[j])) for j in sorted(others, key=lambda j: -shares[j])[:count]]
 
     def __str__(self) -> str:
         layers, heads = self.attention.shape[:2]
-        lines = [f"{self.model}, mean of {layers * heads} heads"]
-        width = max((len(token) for token in self.tokens), default=0)
-        for i, token in enumerate(self.tokens):
-            if not self.special[i]:
-                best = ", ".join(f"{self.tokens[j]} {share:.1%}" for j, share in self.top(i))
-                lines.append(f"{token:<{width}}  {best}")
+        lines, sinks = [f"{self.model}, mean of {layers * heads} heads"], self.sinks
+        words = [self.text[begin:end].strip() or token for token, (begin, end) in zip(self.tokens, self.spans)]
+        width = max((len(word) for word in words), default=0)
+        for i, word in enumerate(words):
+            if not sinks[i]:
+                best = ", ".join(f"{words[j]} {share:.1%}" for j, share in self.top(i))
+                lines.append(f"{word:<{width}}  {best}".rstrip())
         return "\n".join(lines)
 
     def _page(self, path: str = "") -> str:
@@ -59,8 +66,8 @@ class Look:
         for character in self.text:
             at.append(at[-1] + len(character.encode()))
         tokens = [
-            (token, at[begin], at[end], special)
-            for token, (begin, end), special in zip(self.tokens, self.spans, self.special)
+            (token, at[begin], at[end], sink)
+            for token, (begin, end), sink in zip(self.tokens, self.spans, self.sinks)
         ]
         return _engine._look_page(self.model, self.text, tokens, np.ascontiguousarray(self.attention), path)
 
@@ -137,7 +144,7 @@ def _look_transformers(text: str, model: Any, tokenizer: Any, truncate: bool) ->
         raise RuntimeError(f"look: {type(model).__name__} gave no attention of the text's own tokens, expected a text model")
     return Look(
         text=text,
-        model=model.config.name_or_path or type(model).__name__,
+        model=os.path.basename(model.config.name_or_path) or type(model).__name__,
         tokens=tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist()),
         spans=spans,
         special=special,

@@ -94,6 +94,18 @@ def transformers_model(kind):
     return model, tokenizer
 
 
+class WithoutSpecial:
+    """The tokenizer, its special tokens not added."""
+
+    is_fast = True
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.convert_ids_to_tokens = tokenizer, tokenizer.convert_ids_to_tokens
+
+    def __call__(self, text, **options):
+        return self.tokenizer(text, add_special_tokens=False, **options)
+
+
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_a_model_of_transformers(kind, tmp_path):
     model, tokenizer = transformers_model(kind)
@@ -104,6 +116,10 @@ def test_a_model_of_transformers(kind, tmp_path):
     assert look.attention.shape == (2, 4, n, n) and look.tokens[:4] == ["[CLS]", "i", "sat", "on"]
     assert [text[a:b].lower() for a, b in look.spans[1:]] == ["i", "sat", "on", "the", "bank", ",", "the", "río"]
     np.testing.assert_allclose(look.attention.sum(-1), 1, atol=1e-6)
+    assert look.sinks == [True] + [False] * (n - 1) == look.special
+    plain = regard.look(text, model, tokenizer=WithoutSpecial(tokenizer))
+    assert not any(plain.special) and plain.sinks[0] == (kind == "llama")
+    assert (0 in [j for j, _ in plain.top(4, n)]) == (kind == "bert")
     model.eval()
     model.set_attn_implementation("eager")
     wanted = model(**tokenizer(text, return_tensors="pt"), output_attentions=True).attentions
