@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "regard/attention.h"
-#include "regard/attention.h"
 #include "regard/executor.h"
 #include "support/hostile_executor.h"
 #include "support/problem.h"
