@@ -26,8 +26,13 @@ def cases():
     yield Attention("tiny.bf16.q1.n16", "bf16", 4, 4, 1, 16, 64)
     yield Attention("tiny.fp32.q16.n16", "fp32", 4, 4, 16, 16, 64)
     yield from (case for case in peer_cases() if isinstance(case, Attention))
-    for rows in (4, 16, 63):
-        for dtype in ("fp32", "bf16"):
+    for head_dim in (64, 128):
+        for length in (1024, 4096):
+            yield Attention(f"prefill.fp16.d{head_dim}.n{length}.full", "fp16", 2, 2, length, length, head_dim)
+    for dtype in ("fp32", "bf16", "fp16"):
+        yield Attention(f"decode.{dtype}.ratio16.n65536", dtype, 128, 8, 1, 65536, 128)
+    for dtype in ("fp32", "bf16"):
+        for rows in (2, 4, 8, 16, 32, 63):
             yield Attention(f"rows.{dtype}.q{rows}.n4096", dtype, 8, 8, rows, 4096, 128)
 
 

@@ -1,5 +1,6 @@
 # bench/python/bench.py - ./dev bench --python: regard in Python beside PyTorch's own attention, in turns.
 import argparse
+import fnmatch
 import json
 import pathlib
 import platform
@@ -22,7 +23,17 @@ def parse():
     parser.add_argument("--turns", metavar="N", type=int, default=3, help="runs of each model case (3)")
     parser.add_argument("--json", metavar="FILE", help="write JSON too")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and measure nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.threads < 1 or options.turns < 1 or options.seconds <= 0:
+        parser.error("--threads, --turns and --seconds are above 0")
+    unknown = [glob for glob in options.case if not any(fnmatch.fnmatch(name, glob) for name in names())]
+    if unknown:
+        parser.error(f"--case {unknown[0]} is no case; --list prints all")
+    return options
+
+
+def names():
+    return ["call.numpy.q1.n16", *(case.name for case in attention_cases.cases()), *model_cases.CASES]
 
 
 def time_of(seconds):
@@ -45,13 +56,12 @@ def line(row):
 def main():
     options = parse()
     if options.list:
-        names = ["call.numpy.q1.n16", *(case.name for case in attention_cases.cases()), *model_cases.CASES]
-        return print("\n".join(names))
+        return print("\n".join(names()))
     print(f"regard {regard.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, {options.threads} threads")
     print(f"{'case':30} {'regard':>9} {'sdpa':>9} {'ratio':>6}")
     rows = []
     try:
-        if not options.case:
+        if not options.case or any(fnmatch.fnmatch("call.numpy.q1.n16", glob) for glob in options.case):
             rows.append(attention_cases.overhead())
             print(line(rows[-1]))
         for source in (

@@ -66,4 +66,10 @@ ScoreLayout layout_of_scores(const Array& array, std::int64_t q_len, std::int64_
 /// The pool of so many threads, kept for the next call; None: null, which is the engine's default.
 std::shared_ptr<Executor> executor_of(nb::handle num_threads);
 
+/// The keyword arguments that all of them take, for nanobind; each adds its own.
+#define REGARD_SHARED_ARGS                                                                        \
+  nb::arg("causal").none() = false, nb::arg("window") = nb::none(), nb::arg("mask") = nb::none(), \
+  nb::arg("bias") = nb::none(), nb::arg("scale") = nb::none(), nb::arg("softcap") = nb::none(),   \
+  nb::arg("alibi_slopes") = nb::none()
+
 }  // namespace regard::python

@@ -179,6 +179,12 @@ DType dtype_of(const Array& array) {
               "float32, bfloat16 or float16");
 }
 
+Element element_of(DType dtype) {
+  return dtype == DType::kF32    ? Element::kF32
+         : dtype == DType::kBf16 ? Element::kBf16
+                                 : Element::kF16;
+}
+
 nb::object new_array(const Array& like, Element element, const std::vector<std::int64_t>& shape) {
   if (like.exchange != nullptr) {
     auto extents = shape;

@@ -42,6 +42,7 @@ Array import_array(const char* name, nb::handle object, bool writable = false);
 
 /// f32, bf16 or f16; throws TypeError for others.
 DType dtype_of(const Array& array);
+Element element_of(DType dtype);
 
 /// A new array of the library of `like`, row-major, not initialised; finish_array() makes it what
 /// the caller is given.

@@ -9,9 +9,14 @@
 #include "wrong_call.h"
 
 NB_MODULE(_engine, module) {
+  // What somebody's global still holds when Python ends is no leak, and their terminal not the
+  // place to speak of it.
+  nanobind::set_leak_warnings(false);
   module.attr("__version__") = REGARD_VERSION;
   regard::python::bind_masks(module);
   regard::python::bind_attention(module);
+  regard::python::bind_weights(module);
+  regard::python::bind_state(module);
   regard::python::bind_rope(module);
   regard::python::bind_look(module);
   regard::python::explain_wrong_calls(module);
