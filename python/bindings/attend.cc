@@ -78,13 +78,13 @@ void bind_attention(nb::module_& module) {
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
              nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("return_lse").none() = false,
              nb::arg("out") = nb::none(), nb::arg("num_threads") = nb::none(),
-             docstrings::kAttention);
+             docstrings::kAttention, nb::sig(docstrings::kAttentionSignature));
   module.def("plan", &make_plan, nb::arg("query").none(), nb::arg("key").none(),
              nb::arg("value").none(), nb::kw_only(), REGARD_SHARED_ARGS,
              nb::arg("sinks") = nb::none(), nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("cu_seqlens_q") = nb::none(),
              nb::arg("cu_seqlens_kv") = nb::none(), nb::arg("num_threads") = nb::none(),
-             docstrings::kPlan);
+             docstrings::kPlan, nb::sig(docstrings::kPlanSignature));
   nb::class_<PlanObject>(module, "Plan", docstrings::kPlanClass)
       .def("explain", [](const PlanObject& p) { return p.plan.explain(); })
       .def("__str__", [](const PlanObject& p) { return p.plan.explain(); })

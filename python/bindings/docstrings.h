@@ -3,6 +3,55 @@
 
 namespace regard::python::docstrings {
 
+// Signatures, for nb::sig: what nanobind would say of arguments that are converted by hand is
+// "object".
+#define REGARD_SHARED_SIGNATURE                                                                    \
+  "causal: bool = False, window: tuple[int | None, int | None] | None = None, mask: Mask | Array " \
+  "| None = None, bias: Array | None = None, scale: float | None = None, softcap: float | None "   \
+  "= None, alibi_slopes: Sequence[float] | Array | None = None, "
+#define REGARD_SINKS_SIGNATURE "sinks: Sequence[float] | Array | None = None, "
+#define REGARD_POSITIONS_SIGNATURE                                                       \
+  "q_offset: int | Sequence[int] | Array | None = None, kv_lens: Sequence[int] | Array " \
+  "| None = None, "
+#define REGARD_PACKED_SIGNATURE                                                              \
+  "cu_seqlens_q: Sequence[int] | Array | None = None, cu_seqlens_kv: Sequence[int] | Array " \
+  "| None = None, "
+#define REGARD_THREADS_SIGNATURE "num_threads: int | None = None"
+inline constexpr const char* kAttentionSignature =
+    "def attention(query: Array, key: Array, value: Array, *, " REGARD_SHARED_SIGNATURE
+        REGARD_SINKS_SIGNATURE REGARD_POSITIONS_SIGNATURE REGARD_PACKED_SIGNATURE
+    "return_lse: bool = False, out: Array | None = None, " REGARD_THREADS_SIGNATURE
+    ") -> Array | tuple[Array, Array]";
+inline constexpr const char* kPlanSignature =
+    "def plan(query: Array, key: Array, value: Array, *, " REGARD_SHARED_SIGNATURE
+        REGARD_SINKS_SIGNATURE REGARD_POSITIONS_SIGNATURE
+            REGARD_PACKED_SIGNATURE REGARD_THREADS_SIGNATURE ") -> Plan";
+inline constexpr const char* kWeightsSignature =
+    "def weights(query: Array, key: Array, *, rows: int | Sequence[int] | Array | None = "
+    "None, " REGARD_SHARED_SIGNATURE REGARD_SINKS_SIGNATURE
+        REGARD_POSITIONS_SIGNATURE REGARD_THREADS_SIGNATURE ") -> Array";
+inline constexpr const char* kPartialAttentionSignature =
+    "def partial_attention(query: Array, key: Array, value: Array, *, kv_offset: int = "
+    "0, " REGARD_SHARED_SIGNATURE REGARD_POSITIONS_SIGNATURE REGARD_THREADS_SIGNATURE
+    ") -> AttentionState";
+inline constexpr const char* kMergeSignature =
+    "def merge(states: Sequence[AttentionState]) -> AttentionState";
+inline constexpr const char* kFinishSignature =
+    "def finish(self, sinks: Sequence[float] | Array | None = None) -> tuple[Array, Array]";
+inline constexpr const char* kRopeSignature =
+    "def rope(x: Array, positions: int | Sequence[int] | Array, *, base: float = 10000.0, style: "
+    "str "
+    "= 'half_split', rotary_dim: int | None = None, scaling: dict[str, object] | None = None, out: "
+    "Array | None = None) -> Array";
+#undef REGARD_SHARED_SIGNATURE
+#undef REGARD_SINKS_SIGNATURE
+#undef REGARD_POSITIONS_SIGNATURE
+#undef REGARD_PACKED_SIGNATURE
+#undef REGARD_THREADS_SIGNATURE
+
+inline constexpr const char* kOtherCalls =
+    "Any other call raises TypeError with the word that does not fit.";
+
 inline constexpr const char* kAttention =
     R"(attention(query, key, value, *, ...) -> out, or (out, lse)
 

@@ -167,7 +167,7 @@ void bind_rope(nb::module_& module) {
   module.def("rope", &rope, nb::arg("x").none(), nb::arg("positions").none(), nb::kw_only(),
              nb::arg("base").none() = 10000.0, nb::arg("style").none() = "half_split",
              nb::arg("rotary_dim") = nb::none(), nb::arg("scaling") = nb::none(),
-             nb::arg("out") = nb::none(), docstrings::kRope);
+             nb::arg("out") = nb::none(), docstrings::kRope, nb::sig(docstrings::kRopeSignature));
 }
 
 }  // namespace regard::python

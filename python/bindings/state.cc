@@ -100,11 +100,13 @@ void bind_state(nb::module_& module) {
              nb::arg("key").none(), nb::arg("value").none(), nb::kw_only(),
              nb::arg("kv_offset").none() = 0, REGARD_SHARED_ARGS, nb::arg("q_offset") = nb::none(),
              nb::arg("kv_lens") = nb::none(), nb::arg("num_threads") = nb::none(),
-             docstrings::kPartialAttention);
-  module.def("merge", &merge, nb::arg("states").none(), docstrings::kMerge);
+             docstrings::kPartialAttention, nb::sig(docstrings::kPartialAttentionSignature));
+  module.def("merge", &merge, nb::arg("states").none(), docstrings::kMerge,
+             nb::sig(docstrings::kMergeSignature));
 
   nb::class_<StateObject>(module, "AttentionState", docstrings::kState)
-      .def("finish", &finish, nb::arg("sinks") = nb::none(), docstrings::kFinish)
+      .def("finish", &finish, nb::arg("sinks") = nb::none(), docstrings::kFinish,
+           nb::sig(docstrings::kFinishSignature))
       .def_prop_ro("shape", [](const StateObject& s) {
         return nb::make_tuple(s.state.batch, s.state.num_heads, s.state.q_len, s.state.value_dim);
       });

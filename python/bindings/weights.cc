@@ -125,7 +125,8 @@ void bind_weights(nb::module_& module) {
   module.def("weights", &weights, nb::arg("query").none(), nb::arg("key").none(), nb::kw_only(),
              nb::arg("rows") = nb::none(), REGARD_SHARED_ARGS, nb::arg("sinks") = nb::none(),
              nb::arg("q_offset") = nb::none(), nb::arg("kv_lens") = nb::none(),
-             nb::arg("num_threads") = nb::none(), docstrings::kWeights);
+             nb::arg("num_threads") = nb::none(), docstrings::kWeights,
+             nb::sig(docstrings::kWeightsSignature));
 }
 
 }  // namespace regard::python

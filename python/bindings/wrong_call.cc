@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/suggest.h"
+#include "docstrings.h"
 
 namespace regard::python {
 namespace {
@@ -70,12 +71,15 @@ void explain_wrong_calls(nb::module_& module) {
     if (text.front() != '_' && nb::hasattr(item, "__nb_signature__")) names.push_back(text);
   }
   for (const std::string& name : names) {
-    module.def(name.c_str(),
-               [module = nb::handle(module), name](const nb::args& args, const nb::kwargs& kwargs) {
-                 const std::string wrong =
-                     what_is_wrong(parameters_of(module.attr(name.c_str())), args, kwargs);
-                 throw nb::type_error((name + ": " + wrong).c_str());
-               });
+    module.def(
+        name.c_str(),
+        [module = nb::handle(module), name](const nb::args& args, const nb::kwargs& kwargs) {
+          const std::string wrong =
+              what_is_wrong(parameters_of(module.attr(name.c_str())), args, kwargs);
+          throw nb::type_error((name + ": " + wrong).c_str());
+        },
+        docstrings::kOtherCalls,
+        nb::sig(("def " + name + "(*args: Any, **kwargs: Any) -> NoReturn").c_str()));
   }
 }
 
