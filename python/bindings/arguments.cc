@@ -12,24 +12,6 @@
 namespace regard::python {
 namespace {
 
-using Axes = std::array<std::int64_t, 4>;
-
-/// Two or three axes are the last ones of four; packed (tokens, heads, dim) is (1, heads, tokens,
-/// dim).
-void set_axes(const Array& array, bool is_packed, Axes& shape, Axes& strides) {
-  for (std::size_t i = 0; i < 4; ++i) {
-    if (i + array.rank < 4) {
-      shape[i] = 1;
-      strides[i] = 0;
-      continue;
-    }
-    const std::size_t axis = i + array.rank - 4;
-    const std::size_t from = is_packed && axis < 2 ? 1 - axis : axis;
-    shape[i] = array.shape[from];
-    strides[i] = array.strides[from];
-  }
-}
-
 std::int64_t window_side(const char* name, nb::handle side) {
   return side.is_none() ? WindowMask::kUnbounded : to_int64(name, side);
 }
@@ -217,26 +199,6 @@ TensorView<float, 3> Arguments::lse_view(const Array& array) const {
   TensorView<float, 3> view(static_cast<float*>(array.data),
                             {query.shape[0], query.shape[1], query.shape[2]});
   return view;
-}
-
-ScoreLayout layout_of_scores(const Array& array, std::int64_t q_len, std::int64_t kv_len) {
-  if (array.rank > 4)
-    refuse(array.name, "of shape " + array.describe_shape(),
-           "one that broadcasts to (batch, heads, q_len, kv_len)");
-  ScoreLayout layout{};
-  set_axes(array, false, layout.shape, layout.strides);
-  const auto broadcast = [&](std::size_t axis, std::int64_t wanted, const char* what) {
-    if (layout.shape[axis] == wanted) return;
-    if (layout.shape[axis] != 1)
-      refuse(std::string(array.name) + ".shape[" + std::to_string(static_cast<int>(axis) - 4) + "]",
-             std::to_string(layout.shape[axis]),
-             (wanted == 1 ? "1 (" : "1 or " + std::to_string(wanted) + " (") + what + ")");
-    layout.shape[axis] = wanted;
-    layout.strides[axis] = 0;
-  };
-  broadcast(2, q_len, "q_len");
-  broadcast(3, kv_len, "kv_len");
-  return layout;
 }
 
 std::shared_ptr<Executor> executor_of(nb::handle num_threads) {

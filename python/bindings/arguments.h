@@ -56,13 +56,6 @@ class Arguments {
   std::shared_ptr<Executor> executor_;
 };
 
-/// (B or 1, H or 1, q_len, kv_len) from an array that broadcasts to that, its last axes at the
-/// right.
-struct ScoreLayout {
-  std::array<std::int64_t, 4> shape, strides;
-};
-ScoreLayout layout_of_scores(const Array& array, std::int64_t q_len, std::int64_t kv_len);
-
 /// The pool of so many threads, kept for the next call; None: null, which is the engine's default.
 std::shared_ptr<Executor> executor_of(nb::handle num_threads);
 

@@ -185,6 +185,40 @@ Element element_of(DType dtype) {
                                  : Element::kF16;
 }
 
+void set_axes(const Array& array, bool is_packed, Axes& shape, Axes& strides) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (i + array.rank < 4) {
+      shape[i] = 1;
+      strides[i] = 0;
+      continue;
+    }
+    const std::size_t axis = i + array.rank - 4;
+    const std::size_t from = is_packed && axis < 2 ? 1 - axis : axis;
+    shape[i] = array.shape[from];
+    strides[i] = array.strides[from];
+  }
+}
+
+ScoreLayout layout_of_scores(const Array& array, std::int64_t q_len, std::int64_t kv_len) {
+  if (array.rank > 4)
+    refuse(array.name, "of shape " + array.describe_shape(),
+           "one that broadcasts to (batch, heads, q_len, kv_len)");
+  ScoreLayout layout{};
+  set_axes(array, false, layout.shape, layout.strides);
+  const auto broadcast = [&](std::size_t axis, std::int64_t wanted, const char* what) {
+    if (layout.shape[axis] == wanted) return;
+    if (layout.shape[axis] != 1)
+      refuse(std::string(array.name) + ".shape[" + std::to_string(static_cast<int>(axis) - 4) + "]",
+             std::to_string(layout.shape[axis]),
+             (wanted == 1 ? "1 (" : "1 or " + std::to_string(wanted) + " (") + what + ")");
+    layout.shape[axis] = wanted;
+    layout.strides[axis] = 0;
+  };
+  broadcast(2, q_len, "q_len");
+  broadcast(3, kv_len, "kv_len");
+  return layout;
+}
+
 nb::object new_array(const Array& like, Element element, const std::vector<std::int64_t>& shape) {
   if (like.exchange != nullptr) {
     auto extents = shape;

@@ -44,6 +44,19 @@ Array import_array(const char* name, nb::handle object, bool writable = false);
 DType dtype_of(const Array& array);
 Element element_of(DType dtype);
 
+using Axes = std::array<std::int64_t, 4>;
+
+/// The array's axes as the last ones of four; packed (tokens, heads, dim) is (1, heads, tokens,
+/// dim).
+void set_axes(const Array& array, bool is_packed, Axes& shape, Axes& strides);
+
+/// (B or 1, H or 1, q_len, kv_len) from an array that broadcasts to that, its last axes at the
+/// right.
+struct ScoreLayout {
+  Axes shape, strides;
+};
+ScoreLayout layout_of_scores(const Array& array, std::int64_t q_len, std::int64_t kv_len);
+
 /// A new array of the library of `like`, row-major, not initialised; finish_array() makes it what
 /// the caller is given.
 nb::object new_array(const Array& like, Element element, const std::vector<std::int64_t>& shape);

@@ -4,8 +4,6 @@
 
 #include <stdexcept>
 
-#include "array.h"
-
 namespace regard::python {
 namespace {
 

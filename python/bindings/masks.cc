@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "arguments.h"
+#include "array.h"
 #include "cli/mask_views.h"
 #include "convert.h"
 #include "regard/mask_text.h"

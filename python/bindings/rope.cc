@@ -107,11 +107,7 @@ template <class View>
 View rank4(const Array& array, View view) {
   view.dtype = dtype_of(array);
   view.data = array.data;
-  for (std::size_t i = 0; i < 4; ++i) {
-    const bool missing = i + array.rank < 4;
-    view.shape[i] = missing ? 1 : array.shape[i + array.rank - 4];
-    view.strides[i] = missing ? 0 : array.strides[i + array.rank - 4];
-  }
+  set_axes(array, false, view.shape, view.strides);
   return view;
 }
 
