@@ -1,5 +1,4 @@
 # bench/python/attention_cases.py - regard.torch beside PyTorch's own function: the cases of regard bench, and tiny ones.
-import contextlib
 import fnmatch
 import pathlib
 import statistics
@@ -70,10 +69,8 @@ def overhead():
 
     query = numpy.zeros((1, 1, 1, 64), numpy.float32)
     key = numpy.zeros((1, 1, 16, 64), numpy.float32)
-    empty = regard.masks.causal  # a bound function that makes one small object
+    empty = regard.masks.full  # makes one small object and no more
     best = lambda call: min(timeit.repeat(call, number=2000, repeat=15)) / 2000  # noqa: E731
-    with contextlib.suppress(AttributeError):
-        regard.attention(query, key, key)
     mine, other = best(lambda: regard.attention(query, key, key)), best(empty)
     return {"case": "call.numpy.q1.n16", "regard": mine, "empty_call": other, "unit": "s", "ratio": mine / other, "bar": 5e-6,
             "met": mine - other <= 5e-6}

@@ -114,18 +114,8 @@ def _broadcast(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> t
     return flat[0], flat[1], flat[2], leading
 
 
-@torch.library.custom_op("regard::scaled_dot_product_attention", mutates_args=())
-def _operator(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None,
-    is_causal: bool,
-    scale: float | None,
-    enable_gqa: bool,
-) -> Tensor:
-    """The same as one node of a compiled graph. (Gradients: torch.library.register_autograd belongs here.)"""
-    return _attention(query, key, value, attn_mask, is_causal, scale, enable_gqa).contiguous()
+# The same as one node of a compiled graph. Gradients: torch.library.register_autograd belongs here.
+_operator = torch.library.custom_op("regard::scaled_dot_product_attention", _attention, mutates_args=())
 
 
 @_operator.register_fake
