@@ -117,6 +117,7 @@ AnyMask Arguments::mask_of_array(const Array& array, bool positions_matter) {
   TensorView<const bool, 4> view(static_cast<const bool*>(array.data), layout.shape,
                                  layout.strides);
   if (q_offsets_.empty()) return DenseMask(view, options.q_offset.value_or(0));
+  DenseMask(view).check(query.shape[0], query.shape[1]);
   std::vector<AnyMask> masks;
   for (std::size_t b = 0; b < q_offsets_.size(); ++b) {
     TensorView<const bool, 4> one = view;
@@ -172,10 +173,13 @@ std::vector<std::int64_t> Arguments::result_shape(std::int64_t last) const {
   std::vector<std::int64_t> shape(like.shape.begin(),
                                   like.shape.begin() + static_cast<std::ptrdiff_t>(like.rank));
   shape.back() = last;
-  if (last == 0) {
-    shape.pop_back();
-    if (is_packed_) std::swap(shape[0], shape[1]);
-  }
+  return shape;
+}
+
+std::vector<std::int64_t> Arguments::lse_shape() const {
+  std::vector<std::int64_t> shape = result_shape(0);
+  shape.pop_back();
+  if (is_packed_) std::swap(shape[0], shape[1]);
   return shape;
 }
 

@@ -35,9 +35,10 @@ class Arguments {
   bool covers_queries() const;
 
   /// The caller's shape of a result per query: (batch, heads, q_len, last) as far as the query has
-  /// these axes, packed (tokens, heads, last). last = 0: without that axis, and packed (heads,
-  /// tokens).
+  /// these axes, packed (tokens, heads, last).
   std::vector<std::int64_t> result_shape(std::int64_t last) const;
+  /// Without the last axis; packed (heads, tokens).
+  std::vector<std::int64_t> lse_shape() const;
   /// Such an array as the engine's view; throws ValueError when it has another shape.
   OutputView<4> result_view(const Array& array, std::int64_t last) const;
   TensorView<float, 3> lse_view(const Array& array) const;

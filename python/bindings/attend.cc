@@ -37,7 +37,7 @@ nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::han
   nb::object lse;
   RunOptions run;
   if (wants_lse) {
-    lse = new_array(a.like, Element::kF32, a.result_shape(0));
+    lse = new_array(a.like, Element::kF32, a.lse_shape());
     run.lse = a.lse_view(import_array("attention: lse", lse, true));
   }
   run_interruptibly(a.flops(), [&](const std::atomic<bool>* cancel) {

@@ -197,6 +197,18 @@ def test_fewer_axes():
     assert regard.weights(q[0, 0], k[0, 0], rows=3).shape == (1, 33)
 
 
+def test_nothing_to_do():
+    """No batch, no queries, no keys: shapes as ever; without keys a query sees nothing."""
+    for batch, q_len, kv_len in ((0, 3, 5), (2, 0, 5), (2, 3, 0)):
+        q, k, v = tensors(batch=batch, q_len=q_len, kv_len=kv_len)
+        out, lse = regard.attention(q, k, v, return_lse=True)
+        assert out.shape == (batch, 4, q_len, 24) and lse.shape == (batch, 4, q_len)
+        assert not out.any() or kv_len
+        assert kv_len or np.isneginf(lse).all()
+        assert regard.weights(q, k).shape == (batch, 4, q_len, kv_len)
+        assert regard.weights(q, k, rows=[]).shape == (batch, 4, 0, kv_len)
+
+
 def test_strides_make_no_difference():
     q, k, v = tensors(kv_heads=4, value_dim=16)
     wanted = regard.attention(q, k, v, causal=True, q_offset=24)
@@ -324,6 +336,7 @@ def test_masks_say_what_they_are():
 
 Q = np.zeros((1, 2, 3, 8), np.float32)
 K = np.zeros((1, 2, 5, 8), np.float32)
+Q2, K2 = np.zeros((2, 2, 3, 8), np.float32), np.zeros((2, 2, 5, 8), np.float32)
 T = np.zeros((3, 2, 8), np.float32)  # tokens, heads, head_dim
 WRONG = [
     (lambda: regard.attention(), TypeError, "attention: query is missing"),
@@ -359,6 +372,9 @@ WRONG = [
     (lambda: regard.attention(Q, K, K, mask=np.zeros((3, 4), bool)), ValueError, r"mask.shape\[-1\] is 4, expected 1 or 5 \(kv_len\)"),
     (lambda: regard.attention(Q, K, K, mask=np.zeros((4, 5), bool)), ValueError, r"mask.shape\[-2\] is 4, expected 1 or 3 \(q_len\)"),
     (lambda: regard.attention(Q, K, K, mask=np.zeros((3, 3, 5), bool)), ValueError, r"mask.shape\[1\] is 3, expected 1 or 2"),
+    (lambda: regard.attention(Q2, K2, K2, mask=np.zeros((3, 1, 3, 5), bool), q_offset=[0, 1]), ValueError, r"mask.shape\[0\] is 3, expected 1 or 2"),
+    (lambda: regard.attention(Q2, K2, K2, mask=np.zeros((2, 3, 3, 5), bool), q_offset=[0, 1]), ValueError, r"mask.shape\[1\] is 3, expected 1 or 2"),
+    (lambda: regard.attention(Q, K, np.zeros((1, 2, 5, 0), np.float32)), ValueError, "value_dim is 0, expected 1..1024"),
     (lambda: regard.attention(Q, K, K, mask=np.zeros((1, 1, 1, 3, 5), bool)), ValueError, "mask is of shape"),
     (lambda: regard.attention(Q, K, K, bias=np.zeros((3, 5))), TypeError, "bias is float64"),
     (lambda: regard.attention(Q, K, K, bias=np.zeros((3, 4), np.float32)), ValueError, r"bias.shape\[-1\] is 4"),
