@@ -12,6 +12,7 @@
 
 #include "regard/any_mask.h"
 #include "regard/executor.h"
+#include "regard/paged_view.h"
 #include "regard/probe.h"
 #include "regard/score_mod.h"
 #include "regard/tensor_view.h"
@@ -32,6 +33,9 @@ struct AttentionShape {
   DType key_dtype = DType::kF32;
   DType value_dtype = DType::kF32;
   DType out_dtype = DType::kF32;
+  /// Tokens of a page where keys and values lie in pages, for run() with a PagedView; 0: tensors.
+  /// Sequences are then those of the view, of at most kv_len keys each.
+  std::int64_t page_size = 0;
 };
 
 struct AttentionOptions {
@@ -51,8 +55,8 @@ struct AttentionOptions {
   std::span<const std::int64_t> kv_lens = {};
   /// Packed sequences: with batch 1, sequence s has the queries [cu_seqlens_q[s],
   /// cu_seqlens_q[s + 1]) and the keys [cu_seqlens_kv[s], cu_seqlens_kv[s + 1]), (S + 1) each,
-  /// ascending from 0 to at most q_len and kv_len. Both or neither. Positions begin anew in every
-  /// sequence.
+  /// ascending from 0 to at most q_len and kv_len. Both or neither; with pages cu_seqlens_q alone.
+  /// Positions begin anew in every sequence.
   std::span<const std::int64_t> cu_seqlens_q = {}, cu_seqlens_kv = {};
   /// What happens to scores after the scale and before the mask, in this order.
   std::vector<ScoreMod> score_mods = {};
@@ -112,6 +116,12 @@ Executor& default_executor(const AttentionShape& shape);
 /// Source: Milakov and Gimelshein 2018 (online softmax), Dao et al. 2022 (tiling), with chunk
 /// states merged in a fixed tree instead of a running rescale.
 void attention(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
+               const AttentionOptions& options = {}, const RunOptions& run = {});
+
+/// The same over keys and values in pages, read where they lie: sequence s of `pages` is batch entry
+/// s (or packed sequence s, with cu_seqlens_q). The bits are those of contiguous keys and values,
+/// whatever the page size. The mask must hide what was evicted.
+void attention(InputView<4> query, const PagedView& pages, OutputView<4> out,
                const AttentionOptions& options = {}, const RunOptions& run = {});
 
 }  // namespace regard

@@ -9,14 +9,27 @@
 
 namespace regard {
 
-enum class DType : std::uint8_t { kF32, kBf16, kF16 };
+/// kI8 is for caches alone (kv_cache.h): a number is its 8 bits times a scale that its row has.
+enum class DType : std::uint8_t { kF32, kBf16, kF16, kI8 };
 
 /// Bytes of one element.
-constexpr std::size_t size_of(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+constexpr std::size_t size_of(DType dtype) {
+  return dtype == DType::kF32 ? 4 : dtype == DType::kI8 ? 1 : 2;
+}
 
-/// "f32", "bf16", "f16".
+/// "f32", "bf16", "f16", "int8".
 constexpr const char* name_of(DType dtype) {
-  return dtype == DType::kF32 ? "f32" : dtype == DType::kBf16 ? "bf16" : "f16";
+  switch (dtype) {
+    case DType::kF32:
+      return "f32";
+    case DType::kBf16:
+      return "bf16";
+    case DType::kF16:
+      return "f16";
+    case DType::kI8:
+      return "int8";
+  }
+  return "?";
 }
 
 /// The upper half of a float32: 8 bits of exponent, 8 of significand (one implied).

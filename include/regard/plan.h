@@ -33,6 +33,11 @@ class Plan {
   void run(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
            const RunOptions& options = {}) const;
 
+  /// The same over pages; the plan's shape has their page_size. The view's kv_lens are the keys of
+  /// its sequences, so RunOptions has none.
+  void run(InputView<4> query, const PagedView& pages, OutputView<4> out,
+           const RunOptions& options = {}) const;
+
   /// Bytes of scratch memory of one run, for all threads together.
   std::int64_t workspace_bytes() const;
 

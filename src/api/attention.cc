@@ -12,4 +12,10 @@ void attention(InputView<4> query, InputView<4> key, InputView<4> value, OutputV
   plan.run(query, key, value, out, run);
 }
 
+void attention(InputView<4> query, const PagedView& pages, OutputView<4> out,
+               const AttentionOptions& options, const RunOptions& run) {
+  const Plan plan(api::shape_of(query, pages, out.dtype), options);
+  plan.run(query, pages, out, run);
+}
+
 }  // namespace regard

@@ -51,6 +51,11 @@ inline void check_aligned(const char* what, const void* data, std::size_t bytes)
     refuse(what, "not aligned", "an address that is a multiple of " + std::to_string(bytes));
 }
 
+inline void check_page_size(const char* what, std::int64_t page_size) {
+  if (page_size >= 16 && page_size % 16 == 0 && page_size <= std::int64_t{1} << 40) return;
+  refuse(what, std::to_string(page_size), "a multiple of 16");
+}
+
 /// Every element's address can be computed: strides times extents do not overflow, nor leave the
 /// address space.
 template <class View>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "api/check.h"
@@ -28,6 +29,13 @@ void check_shape(const AttentionShape& s) {
                  {s.batch, s.num_heads, s.q_len, std::max(s.head_dim, s.value_dim)});
   check_elements("attention: batch * num_kv_heads * kv_len * max(head_dim, value_dim)",
                  {s.batch, s.num_kv_heads, s.kv_len, std::max(s.head_dim, s.value_dim)});
+  if (s.page_size != 0) {
+    check_page_size("attention: page_size", s.page_size);
+  } else if (s.key_dtype == DType::kI8 || s.value_dtype == DType::kI8) {
+    refuse("attention: key_dtype", "int8", "f32, bf16 or f16, but of pages, whose rows have scales");
+  }
+  if (s.query_dtype == DType::kI8 || s.out_dtype == DType::kI8)
+    refuse("attention: query_dtype", "int8", "f32, bf16 or f16");
   if (s.num_heads % s.num_kv_heads != 0) {
     refuse("attention: num_heads", std::to_string(s.num_heads),
            "a multiple of num_kv_heads (" + std::to_string(s.num_kv_heads) + ")");
@@ -57,6 +65,11 @@ void check_boundaries(const std::string& what, Lengths boundaries, std::int64_t 
 
 void check_packed(const AttentionShape& s, const AttentionOptions& o) {
   if (o.cu_seqlens_q.empty() && o.cu_seqlens_kv.empty()) return;
+  if (s.page_size != 0) {
+    check_equal("attention: cu_seqlens_kv.size()", std::ssize(o.cu_seqlens_kv), 0, "with pages");
+    check_equal("attention: batch", s.batch, 1, "with cu_seqlens");
+    return check_boundaries("attention: cu_seqlens_q", o.cu_seqlens_q, s.q_len);
+  }
   check_equal("attention: cu_seqlens_kv.size()", static_cast<std::int64_t>(o.cu_seqlens_kv.size()),
               static_cast<std::int64_t>(o.cu_seqlens_q.size()), "as cu_seqlens_q");
   check_equal("attention: batch", s.batch, 1, "with cu_seqlens");
@@ -75,7 +88,9 @@ struct SequenceLengths {
     return packed() ? options.cu_seqlens_q[i + 1] - options.cu_seqlens_q[i] : shape.q_len;
   }
   std::int64_t kv_len(std::size_t i) const {
-    return packed() ? options.cu_seqlens_kv[i + 1] - options.cu_seqlens_kv[i] : shape.kv_len;
+    return packed() && shape.page_size == 0
+               ? options.cu_seqlens_kv[i + 1] - options.cu_seqlens_kv[i]
+               : shape.kv_len;
   }
 };
 
@@ -85,7 +100,8 @@ void check_positions(const AttentionOptions& o, const SequenceLengths& lengths) 
                      [](std::size_t) { return kMostExtent; });
   if (o.q_offset && !o.q_offsets.empty())
     refuse("attention: q_offsets", "given beside q_offset", "one of the two");
-  check_range("attention: kv_offset", o.kv_offset, 0, kMostExtent);
+  check_range("attention: kv_offset", o.kv_offset, 0,
+              lengths.shape.page_size == 0 ? kMostExtent : 0);
   if (o.kv_offset % exec::kChunkKeys != 0) {
     refuse("attention: kv_offset", std::to_string(o.kv_offset),
            "a multiple of " + std::to_string(exec::kChunkKeys));
@@ -137,10 +153,13 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_view("attention: query", call.query, {s.batch, s.num_heads, s.q_len, s.head_dim},
              {"batch", "num_heads", "q_len", "head_dim"}, s.query_dtype);
   check_range("attention: key.shape[2]", kv_len, 0, s.kv_len);
-  check_view("attention: key", call.key, {s.batch, s.num_kv_heads, kv_len, s.head_dim},
-             {"batch", "num_kv_heads", "kv_len", "head_dim"}, s.key_dtype);
-  check_view("attention: value", call.value, {s.batch, s.num_kv_heads, kv_len, s.value_dim},
-             {"batch", "num_kv_heads", "kv_len", "value_dim"}, s.value_dtype);
+  if (call.key.tables == nullptr) {
+    check_equal("attention: page_size", 0, s.page_size, "the plan's: give pages");
+    check_view("attention: key", call.key, {s.batch, s.num_kv_heads, kv_len, s.head_dim},
+               {"batch", "num_kv_heads", "kv_len", "head_dim"}, s.key_dtype);
+    check_view("attention: value", call.value, {s.batch, s.num_kv_heads, kv_len, s.value_dim},
+               {"batch", "num_kv_heads", "kv_len", "value_dim"}, s.value_dtype);
+  }
   if (call.state == nullptr) {
     check_view("attention: out", call.out, {s.batch, s.num_heads, s.q_len, s.value_dim},
                {"batch", "num_heads", "q_len", "value_dim"}, s.out_dtype);
@@ -160,6 +179,46 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_range("attention: workspace.size()", static_cast<std::int64_t>(options.workspace.size()),
               workspace_bytes, std::numeric_limits<std::int64_t>::max());
   check_aligned("attention: workspace.data()", options.workspace.data(), 64);
+}
+
+void check_pages(const exec::Setup& setup, const PagedView& p, const RunOptions& options) {
+  const AttentionShape& s = setup.shape;
+  const auto sequences = std::ssize(setup.sequences);
+  check_equal("attention: pages.page_size", p.page_size, s.page_size, "the plan's");
+  if (p.dtype != s.key_dtype)
+    refuse("attention: pages.dtype", name_of(p.dtype),
+           std::string(name_of(s.key_dtype)) + " (the plan's)");
+  check_equal("attention: pages.num_kv_heads", p.num_kv_heads, s.num_kv_heads, "the plan's");
+  check_equal("attention: pages.head_dim", p.head_dim, s.head_dim, "query head_dim");
+  check_equal("attention: pages.value_dim", p.value_dim, s.value_dim, "the plan's");
+  check_equal("attention: pages.tables.size()", std::ssize(p.tables), sequences, "sequences");
+  check_equal("attention: pages.kv_lens.size()", std::ssize(p.kv_lens), sequences, "sequences");
+  check_per_sequence("attention: pages.kv_lens", p.kv_lens, sequences, 0,
+                     [&](std::size_t) { return s.kv_len; });
+  if (!options.kv_lens.empty())
+    refuse("attention: kv_lens", "given", "none: the view of the pages has them");
+  for (std::size_t i = 0; i < p.tables.size(); ++i) {
+    if (p.tables[i] == nullptr && p.kv_lens[i] > 0)
+      refuse("attention: pages.tables[" + std::to_string(i) + "]", "null", "a list of pages");
+  }
+}
+
+void check_evicted(const exec::Setup& setup, const exec::Call& call, const PagedView& pages) {
+  for (std::size_t i = 0; i < pages.evicted_end.size(); ++i) {
+    const std::int64_t begin = pages.evicted_begin[i],
+                       end = std::min(pages.evicted_end[i], pages.kv_lens[i]);
+    const exec::Sequence& sequence = setup.sequences[i];
+    if (begin >= end || sequence.q_len == 0) continue;
+    for (std::int64_t head = 0; head < setup.shape.num_kv_heads; ++head) {
+      exec::Rows rows = exec::rows_of(setup, call, {static_cast<std::int64_t>(i), head, 0, 0});
+      rows.end = sequence.q_len * setup.heads_per_kv_head();
+      if (!setup.masks->may_see(rows, begin, end)) continue;
+      refuse("attention: mask", "open for keys " + std::to_string(begin) + ".." +
+                                    std::to_string(end - 1) + " of sequence " + std::to_string(i) +
+                                    ", which were evicted",
+             "one that hides them, e.g. causal & (prefix(n) | window(n, 0))");
+    }
+  }
 }
 
 void check_limits(const MachineLimits& l) {

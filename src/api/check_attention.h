@@ -17,6 +17,12 @@ void check_sinks(const char* what, std::span<const float> sinks, std::int64_t nu
 void check_run(const exec::Setup& setup, const exec::Call& call, const RunOptions& options,
                std::int64_t workspace_bytes);
 
+/// A view of pages that fits the plan.
+void check_pages(const exec::Setup& setup, const PagedView& pages, const RunOptions& options);
+
+/// No query may see a key that was evicted.
+void check_evicted(const exec::Setup& setup, const exec::Call& call, const PagedView& pages);
+
 /// Rates that time can be divided by.
 void check_limits(const MachineLimits& limits);
 

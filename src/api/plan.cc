@@ -25,6 +25,16 @@ void Plan::run(InputView<4> query, InputView<4> key, InputView<4> value, OutputV
   impl_->run(call, options.workspace);
 }
 
+void Plan::run(InputView<4> query, const PagedView& pages, OutputView<4> out,
+               const RunOptions& options) const {
+  api::check_pages(impl_->setup, pages, options);
+  exec::Call call = api::call_of(query, pages, options);
+  call.out = out;
+  api::check_run(impl_->setup, call, options, impl_->workspace_bytes);
+  api::check_evicted(impl_->setup, call, pages);
+  impl_->run(call, options.workspace);
+}
+
 std::int64_t Plan::workspace_bytes() const { return impl_->workspace_bytes; }
 
 TileCounts Plan::count_tiles() const { return impl_->count_tiles(); }

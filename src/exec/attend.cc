@@ -15,18 +15,6 @@ using kernels::Matrix;
 using kernels::Product;
 using kernels::State;
 
-/// Keys [begin, end) of the block's KV head (absolute positions), as they lie in a tensor.
-Matrix keys_of(const Setup& s, const InputView<4>& tensor, const Rows& rows,
-               const Tile& keys) noexcept {
-  const Sequence& sequence = s.sequences[static_cast<std::size_t>(rows.sequence)];
-  const std::int64_t first = sequence.kv_begin + keys.kv_begin - s.kv_offset;
-  const std::int64_t offset = sequence.batch * tensor.strides[0] +
-                              rows.kv_head * tensor.strides[1] + first * tensor.strides[2];
-  return {static_cast<const std::byte*>(tensor.data) +
-              offset * static_cast<std::int64_t>(size_of(tensor.dtype)),
-          keys.kv_end - keys.kv_begin, tensor.shape[3], tensor.strides[2], tensor.strides[3]};
-}
-
 std::uint32_t bit_of(const ChunkTiles& tiles, const Tile& tile) noexcept {
   return 1U << (tile.kv_begin - tiles.chunk_begin) / kTileKeys;
 }
@@ -82,11 +70,12 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
                     .meanwhile = pace.score};
     if (in_place) {
       const Tile all{tile->kv_begin, end[-1].kv_end, TileKind::kFull};
-      s.arithmetic->dot_in_place[index(call.key.dtype)](p, keys_of(s, call.key, strip, all));
+      s.arithmetic->dot_in_place[index(call.key.dtype)](p, keys_of(s, call, call.key, strip, all));
       continue;
     }
     if (take(w, *tile, w.keys_packed))
-      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call.key, strip, *tile), packed);
+      s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call, call.key, strip, *tile),
+                                                       packed);
     s.arithmetic->product(p);
   }
 }
@@ -130,12 +119,14 @@ void mask(const Setup& s, const Rows& strip, Workspace& w) noexcept {
 }
 
 /// The rows of some keys in a tensor, as memory that will be read.
-kernels::Stream stream_of(const Setup& s, const InputView<4>& tensor, const Rows& rows,
-                          const Tile& keys) noexcept {
-  const auto bytes = static_cast<std::int64_t>(size_of(tensor.dtype));
-  if (tensor.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
-  const Matrix m = keys_of(s, tensor, rows, keys);
-  return {m.data, m.rows, m.columns * bytes, m.row_stride * bytes};
+kernels::Stream stream_of(const Setup& s, const Call& call, const KvSource& source,
+                          const Rows& rows, const Tile& keys) noexcept {
+  const auto bytes = static_cast<std::int64_t>(size_of(source.dtype));
+  if (source.strides[3] != 1 || keys.kv_begin >= keys.kv_end) return {};
+  // Of several pages only the first is worth it: pages are meant to be long where this matters.
+  const Tile piece{keys.kv_begin, page_end(source, keys.kv_begin, keys.kv_end), keys.kind};
+  const Matrix m = keys_of(s, call, source, rows, piece);
+  return {m.address(0, bytes), m.rows, m.columns * bytes, m.row_stride * bytes};
 }
 
 /// True when a masked key's value may not be multiplied, even by 0: it holds NaN or Inf.
@@ -146,7 +137,7 @@ bool is_poisoned(const Setup& s, const Call& call, const Rows& strip, const Tile
   if (!(w.values_seen & bit)) {
     w.values_seen |= bit;
     const bool finite =
-        s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call.value, strip, tile));
+        s.kernels->is_finite[index(call.value.dtype)](keys_of(s, call, call.value, strip, tile));
     w.values_finite = finite ? w.values_finite | bit : w.values_finite & ~bit;
   }
   return !(w.values_finite & bit);
@@ -222,10 +213,25 @@ const float* packed_values(const Setup& s, const Call& call, const Rows& strip, 
       w.one_strip ? 0 : (run.begin->kv_begin - w.tiles.chunk_begin) / s.arithmetic->word;
   float* packed = w.value + offset * s.kernels->panel;
   if (take(w, *run.begin, w.values_packed)) {
-    s.arithmetic->pack_rows[index(call.value.dtype)](keys_of(s, call.value, strip, *run.begin),
-                                                     w.value_depth, packed);
+    s.arithmetic->pack_rows[index(call.value.dtype)](
+        keys_of(s, call, call.value, strip, *run.begin), w.value_depth, packed);
   }
   return packed;
+}
+
+/// The product over values where they lie, page by page.
+void accumulate_in_place(const Setup& s, const Call& call, const Rows& strip, const Tile& keys,
+                         Product p) noexcept {
+  for (std::int64_t begin = keys.kv_begin, end; begin < keys.kv_end; begin = end) {
+    end = page_end(call.value, begin, keys.kv_end);
+    const Matrix m = keys_of(s, call, call.value, strip, {begin, end, keys.kind});
+    p.b = static_cast<const float*>(m.address(0, static_cast<std::int64_t>(size_of(call.value.dtype))));
+    p.b_row = m.row_stride;
+    p.depth = s.arithmetic->words(end - begin);
+    s.arithmetic->product_in_place[index(call.value.dtype)](p);
+    p.a += p.depth;
+    p.accumulate = true;
+  }
 }
 
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
@@ -252,10 +258,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
               .accumulate = tile != tiles.begin(),
               .meanwhile = pace.value};
     if (run.in_place) {
-      p.b = static_cast<const float*>(
-          keys_of(s, call.value, strip, {tile->kv_begin + skip * word, last, tile->kind}).data);
-      p.b_row = call.value.strides[2];
-      s.arithmetic->product_in_place[index(call.value.dtype)](p);
+      accumulate_in_place(s, call, strip, {tile->kv_begin + skip * word, last, tile->kind}, p);
     } else {
       p.b = packed_values(s, call, strip, run, w) + skip * panel;
       p.b_panel = w.value_depth * panel;
@@ -290,7 +293,8 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
     if (!s.masks->may_see(rows, begin, end)) continue;
     w.keys_packed = w.values_packed = w.values_seen = 0;
     const Tile next{end, std::min(end + kChunkKeys, s.kv_offset + kv_len), TileKind::kFull};
-    prefetch = {stream_of(s, call.key, rows, next), stream_of(s, call.value, rows, next)};
+    prefetch = {stream_of(s, call, call.key, rows, next),
+                stream_of(s, call, call.value, rows, next)};
     for (std::int64_t i = 0; i < num_strips(s, block); ++i) {
       if (call.cancelled()) return;  // a whole block's chunk may be half a GFLOP
       const Rows strip = strip_of(s, rows, i);
@@ -300,6 +304,7 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
       const State state = tree.fresh();
       const std::int64_t first = w.tiles.begin()->kv_begin;
       score(s, call, strip, w.query + i * query_words, pace, w);
+      if (call.key.dtype == DType::kI8) scale_columns(s, call.key, strip, w);
       if (!s.score_mods.empty()) modify(s, strip, w);
       mask(s, strip, w);
       s.arithmetic->softmax({.scores = w.scores + (first - begin),
@@ -308,8 +313,9 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
                              .columns = w.tiles.visible_end - first,
                              .max = state.max,
                              .sum = state.sum});
-      accumulate(s, call, strip, pace, w, state.out);
       if (call.probe != nullptr) report_tile(s, call, strip, state, w);
+      if (call.value.dtype == DType::kI8) scale_columns(s, call.value, strip, w);
+      accumulate(s, call, strip, pace, w, state.out);
       tree.push(k, begin / kChunkKeys, strip.count());
     }
   }

@@ -64,9 +64,22 @@ struct Setup {
   std::int64_t max_chunks() const { return (shape.kv_len + kChunkKeys - 1) / kChunkKeys; }
 };
 
+/// Keys or values of all sequences: a tensor, or pages, whose heads and rows lie at the view's
+/// strides inside of a page.
+struct KvSource : InputView<4> {
+  const std::byte* const* const* tables = nullptr;  ///< (sequences); null: a tensor
+  std::int64_t page_size = 0;
+  std::int64_t offset = 0;        ///< bytes from a page's beginning
+  std::int64_t scale_offset = 0;  ///< of the rows' scales (kI8): (num_kv_heads, page_size) float32
+
+  KvSource() = default;
+  KvSource(const InputView<4>& view) : InputView(view) {}  // NOLINT(google-explicit-constructor)
+};
+
 /// The data of one run; see attention() for shapes.
 struct Call {
-  InputView<4> query, key, value;
+  InputView<4> query;
+  KvSource key, value;
   OutputView<4> out;
   std::optional<TensorView<float, 3>> lse;
   AttentionState* state;  ///< written instead of out and lse, when given
@@ -127,6 +140,14 @@ inline std::int64_t num_strips(const Setup& setup, const RowBlock& block) {
   return (block.end - block.begin + setup.strip_rows - 1) / setup.strip_rows;
 }
 void load_queries(const Setup& setup, const Call& call, const Rows& block, float* words) noexcept;
+/// Keys [begin, end) of a KV head (absolute positions), as they lie in storage.
+kernels::Matrix keys_of(const Setup& setup, const Call& call, const KvSource& source,
+                        const Rows& rows, const Tile& keys) noexcept;
+/// The first of the key positions from `begin` on that lies in another page, `end` at most.
+std::int64_t page_end(const KvSource& source, std::int64_t begin, std::int64_t end) noexcept;
+/// scores (kMostStripRows, kChunkKeys) of the tiles times the scales of their keys or values.
+void scale_columns(const Setup& setup, const KvSource& source, const Rows& strip,
+                   Workspace& w) noexcept;
 void report_tile(const Setup& setup, const Call& call, const Rows& strip,
                  const kernels::State& state, Workspace& w) noexcept;
 

@@ -114,6 +114,51 @@ void load_queries(const Setup& s, const Call& call, const Rows& block, float* wo
   }
 }
 
+std::int64_t page_end(const KvSource& source, std::int64_t begin, std::int64_t end) noexcept {
+  if (source.tables == nullptr) return end;
+  return std::min(end, (begin / source.page_size + 1) * source.page_size);
+}
+
+kernels::Matrix keys_of(const Setup& s, const Call& call, const KvSource& source, const Rows& rows,
+                        const Tile& keys) noexcept {
+  const Sequence& sequence = s.sequences[static_cast<std::size_t>(rows.sequence)];
+  const std::int64_t first = sequence.kv_begin + keys.kv_begin - s.kv_offset;
+  const auto bytes = static_cast<std::int64_t>(size_of(source.dtype));
+  kernels::Matrix m{nullptr, keys.kv_end - keys.kv_begin, source.shape[3], source.strides[2],
+                    source.strides[3]};
+  if (source.tables == nullptr) {
+    const std::int64_t offset = sequence.batch * source.strides[0] +
+                                rows.kv_head * source.strides[1] + first * m.row_stride;
+    m.data = static_cast<const std::byte*>(source.data) + offset * bytes;
+    return m;
+  }
+  const std::int64_t page = first / source.page_size, row = first % source.page_size;
+  const std::int64_t offset = source.offset + rows.kv_head * source.strides[1] * bytes;
+  const std::int64_t kv_len = call.kv_len(s, rows.sequence);
+  m.pages = {.table = source.tables[rows.sequence] + page,
+             .num = (kv_len + source.page_size - 1) / source.page_size - page,
+             .page_rows = source.page_size,
+             .row = row,
+             .offset = offset};
+  return m;
+}
+
+void scale_columns(const Setup& s, const KvSource& source, const Rows& strip,
+                   Workspace& w) noexcept {
+  for (const Tile& tile : w.tiles) {
+    for (std::int64_t begin = tile.kv_begin, end; begin < tile.kv_end; begin = end) {
+      end = page_end(source, begin, tile.kv_end);
+      const std::byte* page = source.tables[strip.sequence][begin / source.page_size];
+      const float* scales = reinterpret_cast<const float*>(page + source.scale_offset) +
+                            strip.kv_head * source.page_size + begin % source.page_size;
+      for (std::int64_t r = 0; r < strip.count(); ++r) {
+        s.kernels->scale_columns(scales, end - begin,
+                                 w.scores + r * kChunkKeys + begin - w.tiles.chunk_begin);
+      }
+    }
+  }
+}
+
 void report_tile(const Setup& s, const Call& call, const Rows& strip, const State& state,
                  Workspace& w) noexcept {
   const std::int64_t first = w.tiles.begin()->kv_begin, keys = w.tiles.visible_end - first;

@@ -55,6 +55,20 @@ struct Widened<regard::f16> {
     steps[1] = PromoteF16(hn::TruncateTo(half, hn::ShiftRight<16>(both)));
   }
 };
+template <>
+struct Widened<std::int8_t> {
+  using Type = std::int8_t;
+  static constexpr int kVectors = 1;
+  static constexpr int kSteps = 4;
+  static HWY_INLINE void Operands(Vector word, Vector* steps) {
+    const hn::RebindToSigned<Floats> bits;
+    const auto all = hn::BitCast(bits, word);
+    steps[0] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<24>(all)));
+    steps[1] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<16>(all)));
+    steps[2] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<8>(all)));
+    steps[3] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(all));
+  }
+};
 #if HWY_NATIVE_DOT_BF16
 /// A pair of bf16 is an operand as it is. Its multiply-add takes 6 cycles, so rows take two
 /// vectors of keys at a time, for more chains.
@@ -118,14 +132,14 @@ HWY_INLINE void LoadBlocks(const T* from, [[maybe_unused]] std::int64_t stride, 
 #endif
 }
 
-/// Adds a block of words to the chains; the keys of a vector are `next` elements from those of the
-/// one before.
+/// Adds a block of words to the chains; the keys of vector v begin at from[v].
 template <class Arith, class View, int kRows, int kVectors>
-HWY_INLINE void DotBlock(const typename View::Type* from, std::int64_t stride, std::int64_t next,
-                         const float* a, std::int64_t a_stride, Vector (&sum)[kRows][kVectors]) {
+HWY_INLINE void DotBlock(const typename View::Type* const (&from)[kVectors], std::int64_t at,
+                         std::int64_t stride, const float* a, std::int64_t a_stride,
+                         Vector (&sum)[kRows][kVectors]) {
   Vector words[kVectors][kBlockWords];
   REGARD_UNROLL
-  for (int v = 0; v < kVectors; ++v) LoadBlocks(from + v * next, stride, words[v]);
+  for (int v = 0; v < kVectors; ++v) LoadBlocks(from[v] + at, stride, words[v]);
   REGARD_UNROLL
   for (int w = 0; w < kBlockWords; ++w) {
     Vector steps[kVectors][View::kSteps];
@@ -143,11 +157,19 @@ HWY_INLINE void DotBlock(const typename View::Type* from, std::int64_t stride, s
   }
 }
 
-/// kRows rows of c for kVectors * kLanes rows of b, from `from` on: keys become lanes in registers.
-/// The chains are those of the product of packed columns.
+/// Where kVectors * kLanes rows of b lie, and those that are asked for ahead of them.
+template <class T, int kVectors>
+struct KeyGroup {
+  const T* from[kVectors];
+  const T* ahead;
+};
+
+/// kRows rows of c for the group's rows of b: keys become lanes in registers. The chains are those
+/// of the product of packed columns.
 template <class Arith, class View, int kRows, int kVectors>
-HWY_INLINE void DotTile(const Product& p, const Matrix& b, const typename View::Type* from,
-                        std::int64_t lead, const float* a, float* c) {
+HWY_INLINE void DotTile(const Product& p, const Matrix& b,
+                        const KeyGroup<typename View::Type, kVectors>& keys, const float* a,
+                        float* c) {
   using T = typename View::Type;
   constexpr std::int64_t kBlock = 4 * kBlockWords / static_cast<std::int64_t>(sizeof(T));
   constexpr int kKeys = kVectors * kLanes, kQuarter = kKeys / 4;
@@ -160,25 +182,29 @@ HWY_INLINE void DotTile(const Product& p, const Matrix& b, const typename View::
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   }
   std::int64_t at = 0;
-  for (; at + kBlock <= b.columns; at += kBlock, from += kBlock, a += kBlockWords * View::kSteps) {
+  for (; at + kBlock <= b.columns; at += kBlock, a += kBlockWords * View::kSteps) {
     // A quarter of the rows with each quarter of a line: bursts are dropped.
-    const T* ahead = from + lead + at / kBlock % 4 * kQuarter * stride;
+    const T* ahead = keys.ahead + at + at / kBlock % 4 * kQuarter * stride;
     REGARD_UNROLL
     for (int i = 0; i < kQuarter; ++i) __builtin_prefetch(ahead + i * stride, 0, 2);
-    DotBlock<Arith, View>(from, stride, kLanes * stride, a, p.a_stride, sum);
+    DotBlock<Arith, View>(keys.from, at, stride, a, p.a_stride, sum);
   }
   if (at < b.columns) {  // what fills no block, with zeros
     constexpr int kSteps = kBlockWords * View::kSteps;
     const std::int64_t left = b.columns - at, steps = p.depth - at * kSteps / kBlock;
-    T keys[kKeys][kBlock] = {};
+    T copy[kVectors][kLanes][kBlock] = {};
+    const T* from[kVectors];
     float rows[kRows][kSteps] = {};
-    for (int i = 0; i < kKeys; ++i) {
-      for (std::int64_t j = 0; j < left; ++j) keys[i][j] = from[i * stride + j];
+    for (int v = 0; v < kVectors; ++v) {
+      from[v] = copy[v][0];
+      for (int i = 0; i < kLanes; ++i) {
+        for (std::int64_t j = 0; j < left; ++j) copy[v][i][j] = keys.from[v][i * stride + at + j];
+      }
     }
     for (int r = 0; r < kRows; ++r) {
       for (std::int64_t w = 0; w < steps; ++w) rows[r][w] = a[r * p.a_stride + w];
     }
-    DotBlock<Arith, View>(keys[0], kBlock, kLanes * kBlock, rows[0], kSteps, sum);
+    DotBlock<Arith, View>(from, 0, kBlock, rows[0], kSteps, sum);
   }
   const Vector scale = hn::Set(d, p.scale);
   REGARD_UNROLL
@@ -189,7 +215,8 @@ HWY_INLINE void DotTile(const Product& p, const Matrix& b, const typename View::
   }
 }
 
-/// `rows` rows, at most kRows. The last tile of keys may repeat some of the one before.
+/// `rows` rows, at most kRows. The last tile of keys may repeat some of the one before; in pages it
+/// reads on to the next multiple of 16.
 template <class Arith, class View, int kRows>
 void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
@@ -197,11 +224,17 @@ void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* 
     constexpr int kVectors = View::kVectors, kKeys = kVectors * kLanes;
     static_assert(kKeys <= kPanel);
     if (rows < kRows) return DotUpTo<Arith, View, kRows - 1>(p, b, rows, a, c);
-    const std::int64_t lead = RowsAhead<T>(b.columns) * b.row_stride;
+    const std::int64_t lead = RowsAhead<T>(b.columns);
+    const bool in_pages = b.pages.table != nullptr;
     for (std::int64_t next = 0; next < b.rows; next += kKeys) {
-      const std::int64_t first = HWY_MIN(next, b.rows - kKeys);
-      const T* from = static_cast<const T*>(b.data) + first * b.row_stride;
-      DotTile<Arith, View, kRows, kVectors>(p, b, from, lead, a, c + first);
+      const std::int64_t first = in_pages ? next : HWY_MIN(next, b.rows - kKeys);
+      KeyGroup<T, kVectors> keys;
+      keys.ahead = b.row_ahead<T>(first + lead);
+      for (int v = 0; v < kVectors; ++v) {
+        const std::int64_t row = first + v * kLanes;
+        keys.from[v] = b.row<T>(in_pages && row >= b.rows ? first : row);
+      }
+      DotTile<Arith, View, kRows, kVectors>(p, b, keys, a, c + first);
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -9,14 +10,44 @@
 
 namespace regard::kernels {
 
+/// Where the rows of a matrix lie that is cut into pages: row r is row (row + r) % page_rows of page
+/// table[(row + r) / page_rows], and the matrix begins `offset` bytes after the page.
+struct Pages {
+  const std::byte* const* table = nullptr;  ///< null: no pages
+  std::int64_t num = 0;                     ///< pages of the table that may be read
+  std::int64_t page_rows = 0;               ///< a multiple of 16
+  std::int64_t row = 0;  ///< a multiple of 16 where a kernel takes 16 rows together
+  std::int64_t offset = 0;
+};
+
 /// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c *
-/// column_stride of `data`, whose type is the DType of the kernel that reads it.
+/// column_stride of `data`, whose type is the DType of the kernel that reads it. In pages, `data` is
+/// not looked at, columns are adjacent, and rows up to the next multiple of 16 may be read.
 struct Matrix {
   const void* data;
   std::int64_t rows;
   std::int64_t columns;
   std::int64_t row_stride;
   std::int64_t column_stride;
+  Pages pages = {};
+
+  /// Where row r begins; an element takes `bytes`.
+  const void* address(std::int64_t r, std::int64_t bytes) const {
+    if (pages.table == nullptr) return static_cast<const std::byte*>(data) + r * row_stride * bytes;
+    const std::int64_t at = pages.row + r;
+    const std::byte* page = pages.table[at / pages.page_rows] + pages.offset;
+    return page + at % pages.page_rows * row_stride * bytes;
+  }
+  template <class T>
+  const T* row(std::int64_t r) const {
+    return static_cast<const T*>(address(r, sizeof(T)));
+  }
+  /// The same for a row that is only asked for ahead and may be beyond the end.
+  template <class T>
+  const T* row_ahead(std::int64_t r) const {
+    const std::int64_t last = pages.num * pages.page_rows - pages.row - 1;
+    return row<T>(pages.table == nullptr || r < last ? r : last);
+  }
 };
 
 /// Memory that will be read soon: rows of bytes, asked for line by line.
@@ -116,7 +147,7 @@ struct State {
   float* out;  ///< (rows, out_stride)
 };
 
-inline constexpr std::size_t kDTypes = 3;
+inline constexpr std::size_t kDTypes = 4;
 
 /// The kernels whose work depends on what is multiplied: float32, or pairs of bf16. Arrays go by
 /// the DType of the source; null where the arithmetic cannot take it.
@@ -146,12 +177,15 @@ struct KernelTable {
   const Arithmetic* f32;
   const Arithmetic* bf16;  ///< null where the instruction set cannot multiply pairs of bf16
   void (*mask)(float* scores, std::int64_t columns, std::uint64_t bits);
+  void (*scale_columns)(const float* factors, std::int64_t columns, float* scores);
   void (*merge)(const State& left, const State& right, std::int64_t rows, std::int64_t stride);
   std::array<bool (*)(const Matrix& source), kDTypes> is_finite;
   std::array<void (*)(const float* out, float sum, std::int64_t columns, void* to,
                       std::int64_t to_stride),
              kDTypes>
       finish;
+  std::array<bool (*)(const float* row, std::int64_t columns, void* to, float* scale), kDTypes>
+      store_row;
   void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
   void (*soft_cap)(float* scores, std::int64_t columns, float cap);
   void (*alibi)(float* scores, std::int64_t columns, float slope, std::int64_t distance);

@@ -21,12 +21,12 @@ const Arithmetic* PairArithmetic() {
   static constexpr Arithmetic arithmetic = {
       .name = "bf16",
       .word = 2,
-      .load_rows = {nullptr, LoadRows<Pairs>, nullptr},
-      .pack_columns = {nullptr, PackColumns<Pairs>, nullptr},
-      .pack_rows = {nullptr, PackRowPairs, nullptr},
+      .load_rows = {nullptr, LoadRows<Pairs>, nullptr, nullptr},
+      .pack_columns = {nullptr, PackColumns<Pairs>, nullptr, nullptr},
+      .pack_rows = {nullptr, PackRowPairs, nullptr, nullptr},
       .product = RunProduct<PairMultiplyAdd, Packed>,
-      .product_in_place = {nullptr, RunProduct<PairMultiplyAdd, PairsInPlace>, nullptr},
-      .dot_in_place = {nullptr, RunDot<PairMultiplyAdd, PairsAsTheyAre>, nullptr},
+      .product_in_place = {nullptr, RunProduct<PairMultiplyAdd, PairsInPlace>, nullptr, nullptr},
+      .dot_in_place = {nullptr, RunDot<PairMultiplyAdd, PairsAsTheyAre>, nullptr, nullptr},
       .softmax = RunSoftmax<PairWeights>,
       .peak = Peak<PairMultiplyAdd, 4>,
   };

@@ -66,7 +66,7 @@ void LoadRows(const Matrix& source, float* words, std::int64_t stride) {
   const Floats d;
   const std::int64_t columns = source.columns;
   for (std::int64_t r = 0; r < source.rows; ++r, words += stride) {
-    const T* from = static_cast<const T*>(source.data) + r * source.row_stride;
+    const T* from = source.row<T>(r);
     std::int64_t c = 0;
     if (source.column_stride == 1) {
       for (; c + kPerVector <= columns; c += kPerVector) {
@@ -134,7 +134,8 @@ HWY_INLINE void PackLanes(const Matrix& source, std::int64_t first, std::int64_t
   using T = typename View::Type;
   constexpr std::int64_t kPerVector = kLanes * View::kPerWord;
   const Floats d;
-  const T* from = static_cast<const T*>(source.data) + first * source.row_stride;
+  // Lanes never cross a page: they divide 16.
+  const T* from = rows > 0 ? source.row<T>(first) : nullptr;
 
   for (std::int64_t c = 0; c < source.columns; c += kPerVector) {
     const std::int64_t left = source.columns - c;
@@ -180,11 +181,11 @@ void PackColumns(const Matrix& source, float* packed) {
     for (std::int64_t w = 0; w < words; ++w) {
       for (std::int64_t j = 0; j < kPanel; ++j) {
         const std::int64_t c = w * View::kPerWord;
-        const T* from = static_cast<const T*>(source.data) + (first + j) * source.row_stride +
-                        c * source.column_stride;
-        packed[w * kPanel + j] = first + j < source.rows
-                                     ? View::Word(from, source.column_stride, source.columns - c)
-                                     : 0.0f;
+        packed[w * kPanel + j] =
+            first + j < source.rows
+                ? View::Word(source.row<T>(first + j) + c * source.column_stride,
+                             source.column_stride, source.columns - c)
+                : 0.0f;
       }
     }
   }
@@ -200,7 +201,7 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed) {
   const std::int64_t padded = (columns + kPanel - 1) / kPanel * kPanel;
 
   for (std::int64_t r = 0; r < source.rows; ++r, packed += kPanel) {
-    const T* from = static_cast<const T*>(source.data) + r * source.row_stride;
+    const T* from = source.row<T>(r);
     std::int64_t c = 0;
     for (; c < full; c += kLanes) {
       hn::StoreU(Load(from + c), d, packed + c / kPanel * panel_stride + c % kPanel);
@@ -218,13 +219,12 @@ void PackRows(const Matrix& source, std::int64_t packed_depth, float* packed) {
 inline void PackRowPairs(const Matrix& source, std::int64_t packed_depth, float* packed) {
   const hn::Repartition<std::uint16_t, Floats> d;
   const Floats words;
-  const auto* data = static_cast<const std::uint16_t*>(source.data);
   const std::int64_t columns = source.columns, panel_stride = packed_depth * kPanel;
   const std::int64_t padded = (columns + kPanel - 1) / kPanel * kPanel;
 
   static_assert(kPanel == 2 * kLanes);
   for (std::int64_t r = 0; r < source.rows; r += 2, packed += kPanel) {
-    const std::uint16_t* even = data + r * source.row_stride;
+    const auto* even = source.row<std::uint16_t>(r);
     const std::uint16_t* odd = r + 1 < source.rows ? even + source.row_stride : nullptr;
     std::int64_t c = 0;
     if (source.column_stride == 1 && odd != nullptr) {
@@ -252,7 +252,7 @@ bool IsFinite(const Matrix& source) {
   Vector poison = hn::Zero(d);  // x * 0 is 0 for finite x and NaN for the rest
   float rest_poison = 0.0f;
   for (std::int64_t r = 0; r < source.rows; ++r) {
-    const T* from = static_cast<const T*>(source.data) + r * source.row_stride;
+    const T* from = source.row<T>(r);
     std::int64_t c = 0;
     if (source.column_stride == 1) {
       for (; c + kLanes <= source.columns; c += kLanes) {

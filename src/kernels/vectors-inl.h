@@ -44,7 +44,8 @@ inline constexpr int kTileRows = 6, kTileVectors = 2;
 inline constexpr int kPanel = kTileVectors * kLanes;
 static_assert(32 % kPanel == 0);
 
-/// Up to kLanes elements of storage as floats; those beyond `count` are 0 and not read.
+/// Up to kLanes elements of storage as floats; those beyond `count` are 0 and not read. Of int8
+/// without the scale of their row, which is a factor of scores and weights (ScaleColumns).
 HWY_INLINE Vector Load(const float* from) { return hn::LoadU(Floats(), from); }
 HWY_INLINE Vector Load(const float* from, std::size_t count) {
   return hn::LoadN(Floats(), from, count);
@@ -88,6 +89,16 @@ HWY_INLINE Vector Load(const regard::f16* from) {
 HWY_INLINE Vector Load(const regard::f16* from, std::size_t count) {
   const hn::Rebind<std::uint16_t, Floats> d;
   return PromoteF16(hn::LoadN(d, reinterpret_cast<const std::uint16_t*>(from), count));
+}
+HWY_INLINE Vector Load(const std::int8_t* from) {
+  const hn::Rebind<std::int8_t, Floats> d;
+  const hn::RebindToSigned<Floats> d32;
+  return hn::ConvertTo(Floats(), hn::PromoteTo(d32, hn::LoadU(d, from)));
+}
+HWY_INLINE Vector Load(const std::int8_t* from, std::size_t count) {
+  const hn::Rebind<std::int8_t, Floats> d;
+  const hn::RebindToSigned<Floats> d32;
+  return hn::ConvertTo(Floats(), hn::PromoteTo(d32, hn::LoadN(d, from, count)));
 }
 
 }  // namespace regard::kernels::HWY_NAMESPACE

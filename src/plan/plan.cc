@@ -31,8 +31,10 @@ std::vector<exec::Sequence> sequences_of(const AttentionShape& shape, const Atte
       s.batch = 0;
       s.q_begin = o.cu_seqlens_q[i];
       s.q_len = o.cu_seqlens_q[i + 1] - s.q_begin;
-      s.kv_begin = o.cu_seqlens_kv[i];
-      s.kv_len = o.cu_seqlens_kv[i + 1] - s.kv_begin;
+      if (shape.page_size == 0) {
+        s.kv_begin = o.cu_seqlens_kv[i];
+        s.kv_len = o.cu_seqlens_kv[i + 1] - s.kv_begin;
+      }
     }
     s.kv_capacity = s.kv_len;
     if (!o.kv_lens.empty()) s.kv_len = o.kv_lens[i];

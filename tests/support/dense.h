@@ -33,6 +33,9 @@ struct Dense {
     all.shape[2] = end - begin;
     return all;
   }
+  TensorView<const T, 4> rows(std::int64_t begin, std::int64_t end) const {
+    return const_cast<Dense*>(this)->rows(begin, end);
+  }
   bool operator==(const Dense& other) const {
     return shape == other.shape &&
            std::memcmp(data.data(), other.data.data(), data.size() * sizeof(T)) == 0;

@@ -1,0 +1,241 @@
+// src/api/kv_cache.cc - PagedKvCache: arguments checked, then handed on.
+#include "regard/kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <tuple>
+#include <utility>
+
+#include "api/check.h"
+#include "cache/store.h"
+#include "kernels/kernels.h"
+#include "plan/isa.h"
+
+namespace regard {
+namespace {
+
+using cache::SequenceState;
+using cache::Store;
+
+constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
+
+void check_shape(const KvCacheShape& s) {
+  api::check_range("kv_cache: num_layers", s.num_layers, 1, kMostExtent);
+  api::check_range("kv_cache: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
+  api::check_range("kv_cache: head_dim", s.head_dim, 1, 1024);
+  api::check_range("kv_cache: value_dim", s.value_dim, 1, 1024);
+  api::check_page_size("kv_cache: page_size", s.page_size);
+  api::check_elements("kv_cache: num_layers * num_kv_heads * page_size * head_dim * 16",
+                      {s.num_layers, s.num_kv_heads, s.page_size,
+                       std::max(s.head_dim, s.value_dim), std::int64_t{16}});
+  const std::int64_t page = cache::PageLayout(s).page_bytes;
+  if (s.budget_bytes < page) {
+    api::refuse("kv_cache: budget_bytes", std::to_string(s.budget_bytes),
+                "at least " + std::to_string(page) + ", one page of " +
+                    std::to_string(s.page_size) + " tokens");
+  }
+  if (s.budget_bytes / page > std::int64_t{1} << 30)
+    api::refuse("kv_cache: budget_bytes", std::to_string(s.budget_bytes), "at most 2^30 pages");
+}
+
+/// A row of any dtype and stride into storage.
+class RowWriter {
+ public:
+  RowWriter(const KvCacheShape& shape, std::int64_t columns)
+      : table_(plan::active_table()), dtype_(shape.dtype), row_(static_cast<std::size_t>(columns)) {}
+
+  /// False when int8 meets a number that is not finite.
+  bool write(const InputView<3>& from, std::int64_t head, std::int64_t token, Store::Row to) {
+    const auto bytes = static_cast<std::int64_t>(size_of(from.dtype));
+    const std::int64_t offset = head * from.strides[0] + token * from.strides[1];
+    const auto* source = static_cast<const std::byte*>(from.data) + offset * bytes;
+    if (from.dtype == dtype_ && from.strides[2] == 1) {
+      std::memcpy(to.data, source, row_.size() * static_cast<std::size_t>(bytes));
+      return true;
+    }
+    const float* row = reinterpret_cast<const float*>(source);
+    if (from.dtype != DType::kF32 || from.strides[2] != 1) {
+      table_.f32->load_rows[kernels::index(from.dtype)](
+          {source, 1, std::ssize(row_), 0, from.strides[2]}, row_.data(), std::ssize(row_));
+      row = row_.data();
+    }
+    return table_.store_row[kernels::index(dtype_)](row, std::ssize(row_), to.data, to.scale);
+  }
+
+ private:
+  const kernels::KernelTable& table_;
+  DType dtype_;
+  std::vector<float> row_;
+};
+
+}  // namespace
+
+struct PagedKvCache::Impl {
+  explicit Impl(const KvCacheShape& shape) : store(shape) {}
+
+  const SequenceState& find(Sequence sequence) const {
+    if (!store.has(sequence))
+      throw std::invalid_argument("kv_cache: sequence " + std::to_string(sequence) +
+                                  " is not there, expected one that create() or fork() gave and "
+                                  "release() did not take");
+    return store.at(sequence);
+  }
+  void write_part(Store::Part part, std::int64_t layer, Sequence sequence, std::int64_t position,
+                  const InputView<3>& from);
+
+  Store store;
+};
+
+void PagedKvCache::Impl::write_part(Store::Part part, std::int64_t layer, Sequence sequence,
+                                    std::int64_t position, const InputView<3>& from) {
+  const SequenceState& s = store.at(sequence);
+  RowWriter writer(store.shape(), from.shape[2]);
+  for (std::int64_t head = 0; head < from.shape[0]; ++head) {
+    for (std::int64_t token = 0; token < from.shape[1]; ++token) {
+      if (writer.write(from, head, token, store.row(part, s, {layer, head, position + token})))
+        continue;
+      const std::string what = part == Store::Part::kKey ? "kv_cache: key" : "kv_cache: value";
+      api::refuse(what + "[" + std::to_string(head) + ", " + std::to_string(token) + "]",
+                  "not finite", "finite numbers in an int8 cache");
+    }
+  }
+}
+
+PagedKvCache::PagedKvCache(KvCacheShape shape) {
+  check_shape(shape);
+  impl_ = std::make_unique<Impl>(shape);
+}
+PagedKvCache::~PagedKvCache() = default;
+PagedKvCache::PagedKvCache(PagedKvCache&&) noexcept = default;
+PagedKvCache& PagedKvCache::operator=(PagedKvCache&&) noexcept = default;
+
+const KvCacheShape& PagedKvCache::shape() const { return impl_->store.shape(); }
+
+PagedKvCache::Sequence PagedKvCache::create(SequenceOptions options) {
+  return impl_->store.create(std::move(options));
+}
+
+void PagedKvCache::release(Sequence sequence) {
+  impl_->find(sequence);
+  impl_->store.release(sequence);
+}
+
+PagedKvCache::Sequence PagedKvCache::fork(Sequence sequence) {
+  impl_->find(sequence);
+  return impl_->store.fork(sequence);
+}
+
+std::int64_t PagedKvCache::length(Sequence sequence) const { return impl_->find(sequence).length; }
+
+const SequenceOptions& PagedKvCache::options(Sequence sequence) const {
+  return impl_->find(sequence).options;
+}
+
+std::int64_t PagedKvCache::extend(Sequence sequence, std::int64_t count) {
+  const std::int64_t length = impl_->find(sequence).length;
+  api::check_range("kv_cache: count", count, 0, kMostExtent - length);
+  return impl_->store.extend(sequence, count);
+}
+
+void PagedKvCache::write(std::int64_t layer, Sequence sequence, std::int64_t position,
+                         InputView<3> key, InputView<3> value) {
+  const SequenceState& s = impl_->find(sequence);
+  const KvCacheShape& shape = impl_->store.shape();
+  api::check_range("kv_cache: layer", layer, 0, shape.num_layers - 1);
+  const std::int64_t tokens = key.shape[1];
+  for (const auto& [name, view, dim] : {std::tuple{"kv_cache: key", &key, shape.head_dim},
+                                        std::tuple{"kv_cache: value", &value, shape.value_dim}}) {
+    if (view->dtype == DType::kI8)
+      api::refuse(std::string(name) + ".dtype", "int8", "f32, bf16 or f16");
+    api::check_view(name, *view, {shape.num_kv_heads, tokens, dim},
+                    {"num_kv_heads", "tokens of key", "dim"}, view->dtype);
+  }
+  api::check_range("kv_cache: position", position, 0, s.length);
+  api::check_range("kv_cache: position + key.shape[1]", position + tokens, position, s.length);
+  if (position < s.evicted_end && position + tokens > s.evicted_begin) {
+    api::refuse("kv_cache: position", std::to_string(position),
+                "outside of " + std::to_string(s.evicted_begin) + ".." +
+                    std::to_string(s.evicted_end - 1) + ", which were evicted");
+  }
+  impl_->store.own(sequence, position, position + tokens);
+  impl_->write_part(Store::Part::kKey, layer, sequence, position, key);
+  impl_->write_part(Store::Part::kValue, layer, sequence, position, value);
+}
+
+void PagedKvCache::truncate(Sequence sequence, std::int64_t length) {
+  api::check_range("kv_cache: length", length, 0, impl_->find(sequence).length);
+  impl_->store.truncate(sequence, length);
+}
+
+void PagedKvCache::evict(Sequence sequence, std::int64_t keep_first, std::int64_t keep_last) {
+  const std::int64_t length = impl_->find(sequence).length;
+  api::check_range("kv_cache: keep_first", keep_first, 0, kMostExtent);
+  api::check_range("kv_cache: keep_last", keep_last, 0, kMostExtent);
+  if (keep_first + keep_last >= length) return;
+  impl_->store.evict(sequence, keep_first, length - keep_last);
+}
+
+void PagedKvCache::publish(Sequence sequence, std::span<const std::int32_t> ids) {
+  api::check_equal("kv_cache: ids.size()", std::ssize(ids), impl_->find(sequence).length,
+                   "the sequence's length");
+  impl_->store.publish(sequence, ids);
+}
+
+std::int64_t PagedKvCache::adopt(Sequence sequence, std::span<const std::int32_t> ids) {
+  api::check_equal("kv_cache: length", impl_->find(sequence).length, 0, "an empty sequence");
+  return impl_->store.adopt(sequence, ids);
+}
+
+PagedView PagedKvCache::view(std::span<const Sequence> sequences) const {
+  const KvCacheShape& shape = impl_->store.shape();
+  const cache::PageLayout& layout = impl_->store.layout();
+  PagedView view;
+  view.dtype = shape.dtype;
+  view.num_layers = shape.num_layers;
+  view.num_kv_heads = shape.num_kv_heads;
+  view.head_dim = shape.head_dim;
+  view.value_dim = shape.value_dim;
+  view.page_size = shape.page_size;
+  view.layer_bytes = layout.layer_bytes;
+  view.key_offset = layout.key;
+  view.value_offset = layout.value;
+  view.key_scale_offset = layout.key_scale;
+  view.value_scale_offset = layout.value_scale;
+  for (const Sequence sequence : sequences) {
+    const SequenceState& s = impl_->find(sequence);
+    view.tables.push_back(s.table.data());
+    view.kv_lens.push_back(s.length);
+    view.evicted_begin.push_back(s.evicted_begin);
+    view.evicted_end.push_back(s.evicted_end);
+  }
+  return view;
+}
+
+void PagedKvCache::read(std::int64_t layer, Sequence sequence, TensorView<float, 3> key,
+                        TensorView<float, 3> value) const {
+  const SequenceState& s = impl_->find(sequence);
+  const KvCacheShape& shape = impl_->store.shape();
+  api::check_range("kv_cache: layer", layer, 0, shape.num_layers - 1);
+  api::check_view("kv_cache: key", key, {shape.num_kv_heads, s.length, shape.head_dim},
+                  {"num_kv_heads", "length", "head_dim"});
+  api::check_view("kv_cache: value", value, {shape.num_kv_heads, s.length, shape.value_dim},
+                  {"num_kv_heads", "length", "value_dim"});
+  const auto read_row = [&](Store::Part part, const TensorView<float, 3>& to, std::int64_t head,
+                            std::int64_t position) {
+    const Store::Row row = impl_->store.row(part, s, {layer, head, position});
+    for (std::int64_t i = 0; i < to.shape[2]; ++i)
+      to(head, position, i) = impl_->store.element(row, i);
+  };
+  for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
+    for (std::int64_t position = 0; position < s.length; ++position) {
+      if (position >= s.evicted_begin && position < s.evicted_end) continue;
+      read_row(Store::Part::kKey, key, head, position);
+      read_row(Store::Part::kValue, value, head, position);
+    }
+  }
+}
+
+KvCacheStats PagedKvCache::stats() const { return impl_->store.stats(); }
+
+}  // namespace regard
