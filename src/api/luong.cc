@@ -10,8 +10,9 @@ Linear luong_general(TensorView<const float, 2> weight) {
   api::check_range("luong_general: weight.shape[0]", weight.shape[0], 1, kMost);
   api::check_range("luong_general: weight.shape[1]", weight.shape[1], 1, kMost);
   api::check_view("luong_general: weight", weight, weight.shape, {"D_q", "D_k"});
-  return {{weight.data, {weight.shape[1], weight.shape[0]}, {weight.strides[1], weight.strides[0]}},
-          {}};
+  const TensorView<const float, 2> transposed(weight.data, {weight.shape[1], weight.shape[0]},
+                                              {weight.strides[1], weight.strides[0]});
+  return {transposed, {}};
 }
 
 }  // namespace regard

@@ -128,6 +128,31 @@ struct Product {
   Meanwhile meanwhile = {};
 };
 
+/// How the weights of a linear layer are kept in blocks: along the depth so many share a scale (and
+/// an offset). A number is scale * q + offset of 4 unsigned bits, scale * q of 8 signed ones, rounded
+/// once.
+enum class BlockKind : std::uint8_t {
+  kHalf4,    ///< 32 of 4 bits, scale and offset f16
+  kFloat4,   ///< 32 of 4 bits, scale and offset f32
+  kHalf8,    ///< 32 of 8 bits, scale f16
+  kFloat8,   ///< 16 of 8 bits, scale f32
+};
+inline constexpr std::size_t kBlockKinds = 4;
+
+/// c[r][j] (+)= sum_k a[r][k] * b[k][j], b in blocks.
+struct BlockProduct {
+  const float* a;  ///< (rows, depth), rows a_stride apart
+  std::int64_t a_stride;
+  std::int64_t rows;
+  const std::byte* b;
+  std::int64_t b_panel;  ///< bytes from panel to panel
+  std::int64_t panels;
+  std::int64_t depth;  ///< a whole number of blocks
+  float* c;            ///< (rows, panels * panel width), rows c_stride apart
+  std::int64_t c_stride;
+  bool add;  ///< to what c holds
+};
+
 /// Rows of scores that become weights in place, with each row's maximum and sum.
 struct Softmax {
   float*
@@ -193,6 +218,9 @@ struct KernelTable {
              kDTypes>
       add_bias;
   bool (*has_minus_infinity)(const float* scores, std::int64_t columns);
+  std::array<void (*)(const BlockProduct& p), kBlockKinds> block_product;
+  std::array<void (*)(const std::byte* panel, std::int64_t depth, float* packed), kBlockKinds>
+      unpack_blocks;
 
   const Arithmetic& arithmetic(bool pairs) const { return pairs ? *bf16 : *f32; }
 };

@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
+#include "kernels/blocks-inl.h"
 #include "kernels/dot-inl.h"
 #include "kernels/exp-inl.h"
 #include "kernels/kernels.h"
@@ -18,6 +19,11 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
+
+using Half4 = Blocks<regard::f16, 4, 32>;
+using Float4 = Blocks<float, 4, 32>;
+using Half8 = Blocks<regard::f16, 8, 32>;
+using Float8 = Blocks<float, 8, 16>;
 
 const KernelTable& Table() {
   using regard::bf16;
@@ -58,6 +64,9 @@ const KernelTable& Table() {
       .alibi = RunAlibi,
       .add_bias = {AddBias<float>, AddBias<bf16>, AddBias<f16>, nullptr},
       .has_minus_infinity = HasMinusInfinity,
+      .block_product = {RunBlocks<Half4>, RunBlocks<Float4>, RunBlocks<Half8>, RunBlocks<Float8>},
+      .unpack_blocks = {UnpackBlocks<Half4>, UnpackBlocks<Float4>, UnpackBlocks<Half8>,
+                        UnpackBlocks<Float8>},
   };
   return table;
 }

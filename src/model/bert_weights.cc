@@ -57,8 +57,8 @@ class Reader {
     const std::array weight_shape{out, in};
     const std::array bias_shape{out};
     for (const std::string& name : names) {  // before memory is asked for what config.json says
-      file_.expect_f32(prefix_ + name + ".weight", weight_shape);
-      file_.expect_f32(prefix_ + name + ".bias", bias_shape);
+      file_.expect(prefix_ + name + ".weight", weight_shape);
+      file_.expect(prefix_ + name + ".bias", bias_shape);
     }
     const auto num_rows = static_cast<std::size_t>(out);
     const auto num_weights = static_cast<std::size_t>(out * in);

@@ -40,18 +40,18 @@ double sum(std::span<const double> row, const F& f) {
 
 double gelu(double x) { return 0.5 * x * (1 + std::erf(x * (std::numbers::sqrt2 / 2))); }
 
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
 double gelu_tanh(double x) {
   const double c = std::sqrt(2 * std::numbers::inv_pi);
   return 0.5 * x * (1 + std::tanh(c * (x + 0.044715 * x * x * x)));
 }
 
-// Beyond +-kTableEnd both functions are 0 or x to float32. Between nodes a cubic with the
+// Between nodes a cubic with the
 // function's values and slopes errs by kStep^4 / 384 times the fourth derivative (at most 2):
 // 4e-10. std::erf takes ten times as long.
-constexpr double kTableEnd = 8;
 constexpr double kNodesPerUnit = 64;
 constexpr double kStep = 1 / kNodesPerUnit;
-constexpr int kNumNodes = static_cast<int>(2 * kTableEnd * kNodesPerUnit) + 1;
 
 }  // namespace
 
@@ -74,25 +74,45 @@ void LayerNorm::run_sum(TensorView<const float, 2> a, TensorView<const float, 2>
   });
 }
 
-Activation::Activation(double (*function)(double)) {
+void Norm::run(TensorView<const float, 2> x, TensorView<float, 2> out, Executor& executor) const {
+  const auto features = static_cast<std::int64_t>(weight.size());
+  for_rows(executor, x.shape[0], features, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> row(weight.size());
+    for (std::int64_t i = begin; i < end; ++i) {
+      for (std::size_t k = 0; k < row.size(); ++k) row[k] = double{x(i, k)};
+      const auto n = static_cast<double>(features);
+      const double mean = bias.empty() ? 0 : sum(row, [](double v) { return v; }) / n;
+      const double square = sum(row, [mean](double v) { return (v - mean) * (v - mean); }) / n;
+      const double scale = 1 / std::sqrt(square + eps);
+      for (std::size_t k = 0; k < row.size(); ++k) {
+        const double shift = bias.empty() ? 0 : double{bias[k]};
+        out(i, k) = static_cast<float>((row[k] - mean) * scale * double{weight[k]} + shift);
+      }
+    }
+  });
+}
+
+Activation::Activation(double (*function)(double), double end) : end_(end) {
   constexpr double kNear = 1e-5;  // for slopes: their error of 1e-11 is multiplied by kStep
-  for (int i = 0; function != nullptr && i < kNumNodes; ++i) {
-    const double x = i * kStep - kTableEnd;
+  const int num_nodes = static_cast<int>(2 * end * kNodesPerUnit) + 1;
+  for (int i = 0; function != nullptr && i < num_nodes; ++i) {
+    const double x = i * kStep - end;
     const double slope = (function(x + kNear) - function(x - kNear)) / (2 * kNear);
     nodes_.push_back({function(x), slope * kStep});
   }
 }
 
 std::optional<Activation> Activation::find(std::string_view name) {
-  if (name == "gelu") return Activation(gelu);
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation(gelu_tanh);
-  if (name == "relu") return Activation(nullptr);
+  if (name == "gelu") return Activation(gelu, 8);
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation(gelu_tanh, 8);
+  if (name == "relu") return Activation(nullptr, 0);
+  if (name == "silu") return Activation(silu, 28);
   return std::nullopt;
 }
 
 double Activation::operator()(double x) const {
-  if (nodes_.empty() || !(x > -kTableEnd && x < kTableEnd)) return x > 0 || std::isnan(x) ? x : 0;
-  const double place = (x + kTableEnd) * kNodesPerUnit;
+  if (nodes_.empty() || !(x > -end_ && x < end_)) return x > 0 || std::isnan(x) ? x : 0;
+  const double place = (x + end_) * kNodesPerUnit;
   const auto index = static_cast<std::size_t>(place);
   const double t = place - static_cast<double>(index);
   const Node& a = nodes_[index];
@@ -107,6 +127,19 @@ void Activation::run(TensorView<float, 2> x, Executor& executor) const {
   for_rows(executor, x.shape[0], features, [&](std::int64_t begin, std::int64_t end) {
     for (float* p = x.data + begin * features; p != x.data + end * features; ++p) {
       *p = static_cast<float>((*this)(double{*p}));
+    }
+  });
+}
+
+void Activation::run_gated(TensorView<float, 2> x, TensorView<const float, 2> gate,
+                           Executor& executor) const {
+  const std::int64_t features = x.shape[1];
+  for_rows(executor, x.shape[0], features, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      float* row = &x(i, 0);
+      const float* factors = &gate(i, 0);
+      for (std::int64_t k = 0; k < features; ++k)
+        row[k] = static_cast<float>((*this)(double{row[k]})) * factors[k];
     }
   });
 }

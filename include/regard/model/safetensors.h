@@ -2,16 +2,20 @@
 // distrusted.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace regard::model {
+
+class InputFile;
 
 /// One tensor of a file. Offsets are bytes from the start of the file, half-open.
 struct TensorInfo {
@@ -40,24 +44,25 @@ class SafetensorsFile {
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const;
   const TensorMap& tensors() const { return tensors_; }
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
 
-  /// The tensor, which must be there, be float32 and have exactly this shape.
-  const TensorInfo& expect_f32(std::string_view name, std::span<const std::int64_t> shape) const;
+  /// The tensor, which must be there, be F32, F16 or BF16 and have exactly this shape.
+  const TensorInfo& expect(std::string_view name, std::span<const std::int64_t> shape) const;
 
-  /// Reads such a tensor into `out`, which has one element for each of the tensor's. All of them
-  /// must be finite.
+  /// Reads such a tensor as float32 into `out`, which has one element for each of the tensor's. All
+  /// of them must be finite.
   void read_f32(std::string_view name, std::span<const std::int64_t> shape,
                 std::span<float> out) const;
   /// The same into a new vector.
   std::vector<float> read_f32(std::string_view name, std::span<const std::int64_t> shape) const;
+  /// Bytes of the file from `begin` on.
+  void read(std::uint64_t begin, std::span<std::byte> out) const;
 
  private:
-  std::filesystem::path path_;
+  std::unique_ptr<const InputFile> file_;
   TensorMap tensors_;
-  int fd_ = -1;
 };
 
 }  // namespace regard::model
