@@ -2,10 +2,13 @@
 #include "regard/model/tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <stdexcept>
 #include <utility>
+#include <variant>
 
+#include "model/bpe_tokenizer.h"
 #include "model/json.h"
 #include "model/tokenizer_json.h"
 #include "model/unicode.h"
@@ -104,6 +107,29 @@ class Encoder {
   std::int64_t words_ = 0;
 };
 
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
+/// Whether more bytes can make UTF-8 of what is the beginning of one code point.
+bool may_continue(std::string_view bytes) {
+  if (bytes.size() >= 4) return false;
+  // Any byte that may follow will do; which ones those are depends on the first two.
+  for (const char next : {'\x80', '\x90', '\xA0'}) {
+    std::string longer(bytes);
+    while (longer.size() < 4) {
+      longer += longer.size() == 1 ? next : '\x80';
+      if (!find_invalid_utf8(longer)) return true;
+    }
+  }
+  return false;
+}
+
+/// Old files of WordPiece have no type here.
+bool is_bpe(const JsonField& file) {
+  const auto type = file.at("model").find("type");
+  if (type) return type->value().is_string() && type->text() == "BPE";
+  return file.at("model").find("merges").has_value();
+}
+
 void check_utf8(std::string_view text) {
   const auto bad = find_invalid_utf8(text);
   if (!bad) return;
@@ -116,7 +142,13 @@ void check_utf8(std::string_view text) {
 }  // namespace
 
 struct Tokenizer::Impl {
-  TokenizerParts parts;
+  std::variant<TokenizerParts, BpeTokenizer> kind;
+
+  const BpeTokenizer& bpe() const {
+    const auto* tokenizer = std::get_if<BpeTokenizer>(&kind);
+    if (tokenizer == nullptr) throw std::logic_error("tokenizer: is WordPiece, which cannot decode");
+    return *tokenizer;
+  }
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -124,18 +156,27 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::load(const std::filesystem::path& tokenizer_json) {
-  const std::string path = tokenizer_json.string();
-  return parse(read_file(path, kMaxFileBytes), path);
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  if (path.extension() != ".gguf") return parse(read_file(path.string(), kMaxFileBytes), path.string());
+  const GgufFile file(path);
+  return Tokenizer(
+      std::make_unique<Impl>(Impl{BpeTokenizer(read_gguf_vocabulary(file), path.string())}));
 }
 
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
-  return Tokenizer(std::make_unique<Impl>(Impl{read_tokenizer_json(json, name)}));
+  const Json root = parse_json(json, name);
+  const JsonField file(name, root);
+  if (is_bpe(file)) {
+    return Tokenizer(
+        std::make_unique<Impl>(Impl{BpeTokenizer(read_bpe_json(file), std::string(name))}));
+  }
+  return Tokenizer(std::make_unique<Impl>(Impl{read_tokenizer_json(file)}));
 }
 
-std::vector<Token> Tokenizer::encode(std::string_view text) const {
+std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   check_utf8(text);
-  const TokenizerParts& parts = impl_->parts;
+  if (const auto* bpe = std::get_if<BpeTokenizer>(&impl_->kind)) return bpe->encode(text, options);
+  const auto& parts = std::get<TokenizerParts>(impl_->kind);
   std::vector<Token> tokens;
   tokens.reserve(text.size() / 4);
   Encoder encoder(parts, tokens);
@@ -145,6 +186,47 @@ std::vector<Token> Tokenizer::encode(std::string_view text) const {
   return tokens;
 }
 
-std::int64_t Tokenizer::vocab_size() const { return impl_->parts.vocab_size; }
+std::int64_t Tokenizer::vocab_size() const {
+  const auto* parts = std::get_if<TokenizerParts>(&impl_->kind);
+  return parts != nullptr ? parts->vocab_size : impl_->bpe().vocab_size();
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
+  const BpeTokenizer& bpe = impl_->bpe();
+  std::string text;
+  for (const std::int32_t id : ids) {
+    if (!bpe.is_special(id)) text += bpe.bytes(id);
+  }
+  return text;
+}
+
+std::string_view Tokenizer::bytes(std::int32_t id) const { return impl_->bpe().bytes(id); }
+bool Tokenizer::is_special(std::int32_t id) const { return impl_->bpe().is_special(id); }
+std::optional<std::int32_t> Tokenizer::find(std::string_view piece) const {
+  return impl_->bpe().find(piece);
+}
+std::optional<std::int32_t> Tokenizer::bos() const { return impl_->bpe().bos(); }
+std::optional<std::int32_t> Tokenizer::eos() const { return impl_->bpe().eos(); }
+
+std::string TextStream::push(std::string_view bytes) {
+  pending_ += bytes;
+  std::string text;
+  while (!pending_.empty()) {
+    const std::size_t valid = find_invalid_utf8(pending_).value_or(pending_.size());
+    text.append(pending_, 0, valid);
+    pending_.erase(0, valid);
+    if (pending_.empty() || may_continue(pending_)) break;
+    text += kReplacement;
+    pending_.erase(0, 1);
+  }
+  return text;
+}
+
+std::string TextStream::finish() {
+  std::string text;
+  if (!pending_.empty()) text = kReplacement;
+  pending_.clear();
+  return text;
+}
 
 }  // namespace regard::model

@@ -254,9 +254,7 @@ void read_post_processor(const JsonField& field, const Ids& ids, TokenizerParts&
 
 }  // namespace
 
-TokenizerParts read_tokenizer_json(std::string_view json, std::string_view name) {
-  const Json root = parse_json(json, name);
-  const JsonField file(name, root);
+TokenizerParts read_tokenizer_json(const JsonField& file) {
   file.only_keys({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                   "post_processor", "decoder", "model"});
   if (const auto version = file.find("version")) version->only("1.0");

@@ -1,11 +1,11 @@
 // src/model/tokenizer_json.h - tokenizer.json to the parts of a tokenizer, every field distrusted.
 #pragma once
 
-#include <string_view>
 #include <vector>
 
 #include "model/added_tokens.h"
 #include "model/bert_normalizer.h"
+#include "model/json_field.h"
 #include "model/wordpiece.h"
 
 namespace regard::model {
@@ -21,7 +21,7 @@ struct TokenizerParts {
   std::int64_t vocab_size;        ///< largest id + 1, added tokens included
 };
 
-/// Throws std::runtime_error: one line with `name`, the field, what came and what was wanted.
-TokenizerParts read_tokenizer_json(std::string_view json, std::string_view name);
+/// Throws std::runtime_error: one line with the file, the field, what came and what was wanted.
+TokenizerParts read_tokenizer_json(const JsonField& file);
 
 }  // namespace regard::model

@@ -4,6 +4,9 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <span>
 
 #include "model/unicode_table.h"
@@ -161,6 +164,25 @@ void append_utf8(std::string& text, char32_t c) {
   std::array<utf8proc_uint8_t, 4> bytes{};
   const auto size = utf8proc_encode_char(static_cast<utf8proc_int32_t>(c), bytes.data());
   text.append(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(size));
+}
+
+bool is_letter(char32_t c) {
+  const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+}
+
+bool is_number(char32_t c) {
+  const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+}
+
+std::string compose(std::string_view text) {
+  utf8proc_uint8_t* composed = nullptr;
+  const auto size = utf8proc_map(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()),
+                                 &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (size < 0) throw std::bad_alloc();
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
+  return {reinterpret_cast<const char*>(composed), static_cast<std::size_t>(size)};
 }
 
 }  // namespace regard::model

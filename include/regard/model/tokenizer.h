@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,15 +26,21 @@ struct Token {
   std::int64_t word = -1;
 };
 
+struct EncodeOptions {
+  bool add_special = true;    ///< what the post-processor adds
+  bool parse_special = true;  ///< tokens such as <|im_end|> that the text spells out are those tokens
+};
+
 /// A tokenizer read from a Hugging Face tokenizer.json (WordPiece with a BERT normaliser,
-/// pre-tokeniser and template post-processor). truncation and padding in the file are ignored.
-/// Immutable; thread safe. Errors are std::runtime_error: one line with the path, the thing, what
+/// pre-tokeniser and template post-processor, or byte-level BPE with the patterns of GPT-2, Llama 3
+/// or Qwen2), or from the metadata of a GGUF file (byte-level BPE). truncation and padding in the
+/// file are ignored. Immutable; thread safe. Errors are std::runtime_error: one line with the path, the thing, what
 /// came and what was wanted.
 class Tokenizer {
  public:
-  /// Reads the file. Throws on JSON that is not what it must be, and names the first thing that
+  /// Reads tokenizer.json, or a file whose name ends in .gguf. Throws on JSON that is not what it must be, and names the first thing that
   /// this reader does not know (another model type, normaliser, ...).
-  static Tokenizer load(const std::filesystem::path& tokenizer_json);
+  static Tokenizer load(const std::filesystem::path& path);
   /// The same from memory; `name` stands for the path in errors.
   static Tokenizer parse(std::string_view json, std::string_view name);
 
@@ -40,10 +48,23 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// Tokens of `text`, special tokens added, as PyPI's tokenizers 0.23.3 gives them without
-  /// truncation and padding. Time and memory are linear in the text. Throws std::invalid_argument
-  /// on invalid UTF-8, with the byte's place.
-  std::vector<Token> encode(std::string_view text) const;
+  /// Tokens of `text` as PyPI's tokenizers 0.23.3 gives them without truncation and padding. Time
+  /// and memory are linear in the text, n log n within a word of BPE, whose tokens may begin and end
+  /// inside of a code point: begin and end are then those of the code point. The options are for
+  /// BPE; WordPiece is encoded with both. Throws std::invalid_argument on invalid UTF-8, with the
+  /// byte's place.
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  // Of byte-level BPE; with WordPiece these throw std::logic_error.
+  /// The bytes that the ids stand for, special tokens left out. May not be UTF-8: see TextStream.
+  std::string decode(std::span<const std::int32_t> ids) const;
+  /// The bytes of one token; "" for an id that has none.
+  std::string_view bytes(std::int32_t id) const;
+  bool is_special(std::int32_t id) const;
+  /// The id of a token as the vocabulary writes it.
+  std::optional<std::int32_t> find(std::string_view piece) const;
+  std::optional<std::int32_t> bos() const;
+  std::optional<std::int32_t> eos() const;
 
   /// Number of ids (largest id + 1), for checking against a model's vocabulary.
   std::int64_t vocab_size() const;
@@ -52,6 +73,18 @@ class Tokenizer {
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
+};
+
+/// Bytes that come in pieces as text that is UTF-8 at any time.
+class TextStream {
+ public:
+  /// What is complete now; bytes that can be no part of UTF-8 become U+FFFD.
+  std::string push(std::string_view bytes);
+  /// What is left over, as U+FFFD.
+  std::string finish();
+
+ private:
+  std::string pending_;
 };
 
 }  // namespace regard::model

@@ -1,0 +1,175 @@
+// src/model/bpe_tokenizer.cc - byte-level BPE: text to tokens and back.
+#include "model/bpe_tokenizer.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "model/json.h"
+#include "model/unicode.h"
+
+namespace regard::model {
+namespace {
+
+std::string piece_bytes(const std::string& text) {
+  auto bytes = bytes_of_piece(text);
+  return bytes ? std::move(*bytes) : text;  // an added token is written as it is
+}
+
+std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
+  std::vector<std::string> pieces;
+  for (const std::string& text : vocabulary.texts) pieces.push_back(piece_bytes(text));
+  for (const AddedToken& token : vocabulary.added) {
+    const auto id = static_cast<std::size_t>(token.id);
+    if (id >= pieces.size()) pieces.resize(id + 1);
+    pieces[id] = token.content;
+  }
+  return pieces;
+}
+
+/// Pieces that byte pairs may become: an added token is never merged into being.
+std::vector<std::string> mergeable(const BpeVocabulary& vocabulary,
+                                   std::vector<std::string> pieces) {
+  for (const AddedToken& token : vocabulary.added)
+    pieces[static_cast<std::size_t>(token.id)].clear();
+  return pieces;
+}
+
+BytePairs make_model(const BpeVocabulary& vocabulary, const std::vector<std::string>& pieces,
+                     const std::string& name) {
+  std::vector<std::pair<std::string, std::string>> merges;
+  for (const auto& [left, right] : vocabulary.merges)
+    merges.emplace_back(piece_bytes(left), piece_bytes(right));
+  try {
+    return {mergeable(vocabulary, pieces), merges, vocabulary.ignore_merges};
+  } catch (const std::invalid_argument& error) {
+    throw std::runtime_error(name + ": the vocabulary: " + error.what());
+  }
+}
+
+AddedTokens make_added(const BpeVocabulary& vocabulary) {
+  std::vector<std::string> patterns;
+  for (const AddedToken& token : vocabulary.added) patterns.push_back(token.content);
+  return {vocabulary.added, patterns};
+}
+
+bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+/// White space at the beginning of a token is not shown as its own, unless it is nothing else.
+std::size_t skip_space(std::string_view text, std::size_t begin, std::size_t end) {
+  std::size_t at = begin;
+  while (at < end) {
+    std::size_t next = at;
+    if ((code_point_flags(next_code_point(text, next)) & kWhitespace) == 0) return at;
+    at = next;
+  }
+  return begin;
+}
+
+}  // namespace
+
+BpeTokenizer::BpeTokenizer(BpeVocabulary vocabulary, const std::string& name)
+    : vocabulary_(std::move(vocabulary)),
+      pieces_(all_pieces(vocabulary_)),
+      special_(pieces_.size(), false),
+      added_(make_added(vocabulary_)),
+      model_(make_model(vocabulary_, pieces_, name)) {
+  for (std::size_t id = 0; id < vocabulary_.texts.size(); ++id)
+    ids_.try_emplace(vocabulary_.texts[id], static_cast<std::int32_t>(id));
+  for (const AddedToken& token : vocabulary_.added) {
+    ids_.insert_or_assign(token.content, token.id);
+    special_[static_cast<std::size_t>(token.id)] = token.special;
+  }
+  const auto check = [&](std::int32_t id) {
+    if (id < 0 || id >= vocab_size())
+      throw std::runtime_error(name + ": token " + std::to_string(id) +
+                               " is named, expected 0 to " + std::to_string(vocab_size() - 1));
+  };
+  std::ranges::for_each(vocabulary_.before, check);
+  std::ranges::for_each(vocabulary_.after, check);
+  for (const auto& id : {vocabulary_.bos, vocabulary_.eos}) {
+    if (id) check(*id);
+  }
+}
+
+std::string_view BpeTokenizer::bytes(std::int32_t id) const {
+  if (id < 0 || id >= vocab_size()) return {};
+  return pieces_[static_cast<std::size_t>(id)];
+}
+
+bool BpeTokenizer::is_special(std::int32_t id) const {
+  return id >= 0 && id < vocab_size() && special_[static_cast<std::size_t>(id)];
+}
+
+std::optional<std::int32_t> BpeTokenizer::find(std::string_view text) const {
+  const auto found = ids_.find(std::string(text));
+  return found == ids_.end() ? std::nullopt : std::optional(found->second);
+}
+
+Token BpeTokenizer::token_of(std::int32_t id, std::size_t begin, std::size_t end) const {
+  const auto at = static_cast<std::size_t>(id);
+  const std::string& text = at < vocabulary_.texts.size() && !vocabulary_.texts[at].empty()
+                                ? vocabulary_.texts[at]
+                                : pieces_[at];
+  return {id, text, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end),
+          is_special(id), -1};
+}
+
+void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size_t end,
+                             std::vector<Token>& tokens, std::int64_t& word) const {
+  std::string with_space;
+  std::string_view part = text.substr(begin, end - begin);
+  std::size_t before = 0;  // bytes of `part` that are not of the text
+  if (vocabulary_.add_prefix_space && part.front() != ' ') {
+    with_space = " " + std::string(part);
+    part = with_space;
+    before = 1;
+  }
+  std::vector<BytePairs::Part> parts;
+  vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
+    parts.clear();
+    model_.split(part.substr(first, last - first), parts);
+    for (const BytePairs::Part& piece : parts) {
+      std::size_t from = begin + std::max(first, before) - before;
+      const std::size_t piece_end = first + piece.size;
+      std::size_t to = begin + std::max(piece_end, before) - before;
+      first = piece_end;
+      if (piece.id < 0) continue;  // left out, as `tokenizers` does
+      while (from > begin && is_continuation(text[from])) --from;  // whole code points
+      while (to < end && is_continuation(text[to])) ++to;
+      Token token = token_of(piece.id, skip_space(text, from, to), to);
+      token.word = word;
+      tokens.push_back(std::move(token));
+    }
+    ++word;
+  });
+}
+
+std::vector<Token> BpeTokenizer::encode(std::string_view given, const EncodeOptions& options) const {
+  const std::string composed = vocabulary_.compose ? compose(given) : std::string();
+  const std::string_view text = vocabulary_.compose ? composed : given;
+  std::vector<Token> tokens;
+  std::int64_t word = 0;
+  const auto add_ids = [&](const std::vector<std::int32_t>& ids) {
+    for (const std::int32_t id : ids) {
+      tokens.push_back(token_of(id, 0, 0));
+      tokens.back().special = true;
+    }
+  };
+  if (options.add_special) add_ids(vocabulary_.before);
+  std::vector<AddedTokens::Part> parts;
+  if (options.parse_special) parts = added_.split(text);
+  if (!options.parse_special && !text.empty()) parts.push_back({0, text.size(), nullptr});
+  for (const auto& part : parts) {
+    if (part.token == nullptr) {
+      add_words(text, part.begin, part.end, tokens, word);
+    } else {
+      tokens.push_back(token_of(part.token->id, part.begin, part.end));
+      if (!part.token->special) tokens.back().word = word;
+      ++word;
+    }
+  }
+  if (options.add_special) add_ids(vocabulary_.after);
+  return tokens;
+}
+
+}  // namespace regard::model

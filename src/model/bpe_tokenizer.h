@@ -1,0 +1,67 @@
+// src/model/bpe_tokenizer.h - byte-level BPE: a vocabulary from GGUF or tokenizer.json, text to
+// tokens and back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "model/added_tokens.h"
+#include "model/byte_pairs.h"
+#include "model/json_field.h"
+#include "model/word_pattern.h"
+#include "regard/model/gguf.h"
+#include "regard/model/tokenizer.h"
+
+namespace regard::model {
+
+/// What a file says, before it is believed.
+struct BpeVocabulary {
+  std::vector<std::string> texts;  ///< by id, as the vocabulary writes them; "" where there is none
+  std::vector<std::pair<std::string, std::string>> merges;  ///< written likewise
+  std::vector<AddedToken> added;
+  WordPattern pattern;
+  bool add_prefix_space = false;
+  bool compose = false;  ///< text is brought into NFC first; offsets are then those of that text
+  bool ignore_merges = false;
+  std::vector<std::int32_t> before, after;  ///< put round a text
+  std::optional<std::int32_t> bos, eos;
+};
+
+/// From metadata whose tokenizer.ggml.model is "gpt2". Throws std::runtime_error.
+BpeVocabulary read_gguf_vocabulary(const GgufFile& file);
+/// From a tokenizer.json whose model is BPE. Throws std::runtime_error.
+BpeVocabulary read_bpe_json(const JsonField& file);
+
+class BpeTokenizer {
+ public:
+  /// `name` stands for the file in errors (std::runtime_error).
+  BpeTokenizer(BpeVocabulary vocabulary, const std::string& name);
+
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
+  std::int64_t vocab_size() const { return static_cast<std::int64_t>(pieces_.size()); }
+  /// The bytes that a token stands for; "" for an id that has none.
+  std::string_view bytes(std::int32_t id) const;
+  bool is_special(std::int32_t id) const;
+  std::optional<std::int32_t> find(std::string_view text) const;
+  std::optional<std::int32_t> bos() const { return vocabulary_.bos; }
+  std::optional<std::int32_t> eos() const { return vocabulary_.eos; }
+
+ private:
+  void add_words(std::string_view text, std::size_t begin, std::size_t end,
+                 std::vector<Token>& tokens, std::int64_t& word) const;
+  Token token_of(std::int32_t id, std::size_t begin, std::size_t end) const;
+
+  BpeVocabulary vocabulary_;
+  std::vector<std::string> pieces_;  // by id: bytes
+  std::unordered_map<std::string, std::int32_t> ids_;  // by text
+  std::vector<bool> special_;
+  AddedTokens added_;
+  BytePairs model_;
+};
+
+}  // namespace regard::model
