@@ -34,6 +34,7 @@ struct Verb {
 };
 std::span<const Verb> verbs();
 void bench(std::span<const char* const> arguments);   // cli/bench.cc
+void generate(std::span<const char* const> arguments);  // cli/generate.cc
 void look(std::span<const char* const> arguments);    // cli/look.cc
 void mask(std::span<const char* const> arguments);    // cli/mask.cc
 void models(std::span<const char* const> arguments);  // cli/models.cc

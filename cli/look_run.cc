@@ -2,14 +2,18 @@
 #include "cli/look_run.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
 #include "cli/command.h"
 #include "regard/isa.h"
 #include "regard/model/bert.h"
+#include "regard/model/decoder.h"
 #include "regard/model/models.h"
 #include "regard/probe.h"
 #include "regard/version.h"
@@ -58,8 +62,59 @@ std::vector<std::int64_t> choose(const std::string& what, const std::vector<std:
   return chosen;
 }
 
+/// Runs a model over ids; asks for a probe before each layer, and says when its attention is done.
+struct LookModel {
+  LookModelInfo info;
+  std::int64_t max_tokens;
+  std::function<void(std::span<const std::int32_t> ids,
+                     const std::function<Probe*(std::int64_t layer)>& probe,
+                     const std::function<void(std::int64_t layer)>& done, Executor& executor)>
+      run;
+};
+
+LookModel encoder(const model::FoundModel& found) {
+  auto bert = std::make_shared<model::Bert>(model::Bert::load(found.folder));
+  const model::BertConfig& config = bert->config();
+  return {.info = {.num_layers = config.num_layers,
+                   .num_heads = config.num_heads,
+                   .num_kv_heads = config.num_heads,
+                   .head_dim = config.head_dim()},
+          .max_tokens = config.max_positions,
+          .run = [bert](std::span<const std::int32_t> ids, const auto& probe, const auto& done,
+                        Executor& executor) {
+            model::BertObserver observer;
+            observer.probe = probe;
+            observer.attended = [&](std::int64_t layer, const auto&, const auto&) { done(layer); };
+            bert->run(ids, observer, &executor);
+          }};
+}
+
+/// Its attention is causal, read from a cache of float32.
+LookModel decoder(const model::FoundModel& found) {
+  auto decoder = std::make_shared<model::Decoder>(model::Decoder::load(found.source()));
+  const model::DecoderConfig& config = decoder->config();
+  constexpr std::int64_t kMost = 512;  // one pass: a layer's probe then sees all rows at once
+  return {.info = {.num_layers = config.num_layers,
+                   .num_heads = config.num_heads,
+                   .num_kv_heads = config.num_kv_heads,
+                   .head_dim = config.head_dim},
+          .max_tokens = std::min(config.context_length, kMost),
+          .run = [decoder](std::span<const std::int32_t> ids, const auto& probe, const auto& done,
+                           Executor& executor) {
+            PagedKvCache cache(decoder->cache_shape(DType::kF32));
+            const model::DecoderInput input{cache.create(), ids};
+            std::vector<float> logits(static_cast<std::size_t>(decoder->config().vocab_size));
+            model::DecoderOptions options;
+            options.executor = &executor;
+            options.probe = probe;
+            options.attended = done;
+            decoder->run(cache, std::span(&input, 1),
+                         {logits.data(), {1, decoder->config().vocab_size}}, options);
+          }};
+}
+
 /// The run itself: each chosen layer's weights go to every sink when the layer has been computed.
-void run(const model::Bert& bert, const LookHeader& header, Executor& executor,
+void run(const LookModel& look, const LookHeader& header, Executor& executor,
          const std::vector<std::unique_ptr<LookSink>>& sinks) {
   const auto length = static_cast<std::int64_t>(header.tokens.size());
   std::vector<std::int32_t> ids;
@@ -70,33 +125,28 @@ void run(const model::Bert& bert, const LookHeader& header, Executor& executor,
   std::vector<float> weights(header.heads.size() * queries.size() * queries.size());
   std::optional<WeightsProbe> probe;
 
-  model::BertObserver observer;
-  observer.probe = [&](std::int64_t layer) -> Probe* {
+  const auto make_probe = [&](std::int64_t layer) -> Probe* {
     probe.reset();
     if (!std::ranges::binary_search(header.layers, layer)) return nullptr;
     const auto heads = static_cast<std::int64_t>(header.heads.size());
     return &probe.emplace(0, header.heads, queries,
                           TensorView<float, 3>(weights.data(), {heads, length, length}));
   };
-  observer.attended = [&](std::int64_t layer, const auto&, const auto&) {
+  const auto done = [&](std::int64_t layer) {
     if (!probe) return;
     for (const auto& sink : sinks) sink->layer(layer, weights);
   };
   for (const auto& sink : sinks) sink->begin(header);
-  bert.run(ids, observer, &executor);
+  look.run(ids, make_probe, done, executor);
   for (const auto& sink : sinks) sink->end();
 }
 
-LookHeader describe(const model::FoundModel& found, const model::BertConfig& config) {
+LookHeader describe(const model::FoundModel& found, const LookModelInfo& info) {
   LookHeader header;
-  header.model = {.name = found.name,
-                  .family = found.family,
-                  .path = found.folder.string(),
-                  .sha256 = "",
-                  .num_layers = config.num_layers,
-                  .num_heads = config.num_heads,
-                  .num_kv_heads = config.num_heads,
-                  .head_dim = config.head_dim()};
+  header.model = info;
+  header.model.name = found.name;
+  header.model.family = found.family;
+  header.model.path = found.source().string();
   header.engine = {
       .version = REGARD_VERSION, .isa = active_isa(), .dtype = "float32", .threads = 1};
   return header;
@@ -108,18 +158,18 @@ void look_at(
     LookRequest request, Executor& executor,
     const std::function<std::vector<std::unique_ptr<LookSink>>(const LookHeader&)>& make_sinks) {
   const model::FoundModel found = find_model(request.model);
-  auto tokens = model::Tokenizer::load(found.folder / "tokenizer.json").encode(request.text);
-  const model::Bert bert = model::Bert::load(found.folder);
+  auto tokens = model::Tokenizer::load(found.tokenizer()).encode(request.text);
+  const LookModel look = found.decodes() ? decoder(found) : encoder(found);
 
-  LookHeader header = describe(found, bert.config());
+  LookHeader header = describe(found, look.info);
   header.engine.threads = executor.num_threads();
-  header.truncated = fit(tokens, bert.config().max_positions, request);
+  header.truncated = fit(tokens, look.max_tokens, request);
   header.text = std::move(request.text);
   header.tokens = std::move(tokens);
-  header.layers = choose("layer", request.layers, bert.config().num_layers);
-  header.heads = choose("head", request.heads, bert.config().num_heads);
+  header.layers = choose("layer", request.layers, look.info.num_layers);
+  header.heads = choose("head", request.heads, look.info.num_heads);
   if (request.with_sha256) header.model.sha256 = model::weights_sha256(found);
-  run(bert, header, executor, make_sinks(header));
+  run(look, header, executor, make_sinks(header));
 }
 
 }  // namespace regard::cli

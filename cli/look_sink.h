@@ -10,12 +10,15 @@
 
 namespace regard::cli {
 
+/// Which model it was.
+struct LookModelInfo {
+  std::string name, family, path, sha256;  // sha256 of model.safetensors or of the GGUF file
+  std::int64_t num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
+};
+
 /// Everything that is known before the first layer runs.
 struct LookHeader {
-  struct {
-    std::string name, family, path, sha256;  // sha256 of model.safetensors
-    std::int64_t num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
-  } model;
+  LookModelInfo model;
   struct {
     std::string version, isa, dtype;
     int threads = 1;

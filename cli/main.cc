@@ -24,6 +24,7 @@ Examples:
   regard models get minilm
   regard look "I sat on the bank of the river and watched the water."
   regard look --help
+  regard generate "Why is the sky blue?"
   regard mask "causal | prefix(4)" --n 16
   regard plan --heads 32 --kv-heads 8 --dtype bf16 --table
   regard bench --quick
@@ -34,7 +35,7 @@ Weights say where a model looked. They are not an explanation of what it does.
 
 std::string help() {
   std::string text =
-      "regard - shows what every word of a text attends to in a pretrained model\n\n"
+      "regard - attention, computed exactly and shown\n\n"
       "Usage: regard VERB [ARGUMENTS]\n\n";
   for (const Verb& verb : verbs()) {
     text += "  " + verb.name + std::string(11 - verb.name.size(), ' ') + verb.summary + "\n";
@@ -58,7 +59,7 @@ std::string version() {
 void run(std::span<const char* const> arguments) {
   const std::string_view first = arguments.empty() ? "" : arguments[0];
   if (first.empty())
-    throw UsageError("which verb? look, mask, plan, models or bench; see regard --help");
+    throw UsageError("which verb? look, generate, mask, plan, models or bench; see regard --help");
   if (first == "--help" || first == "-h" || first == "help") return print(help());
   if (first == "--version" || first == "-V") return print(version());
   std::vector<std::string> names{"--help", "--version"};
@@ -81,6 +82,7 @@ int fail(std::string_view what, int status) {
 std::span<const Verb> verbs() {
   static const std::vector<Verb> all{
       {"look", "Show what every word of a text attends to: as text, JSON or a page", &look},
+      {"generate", "Continue a text, or answer, with a language model", &generate},
       {"mask", "Draw which query sees which key under a mask", &mask},
       {"plan", "Say what an attention computation costs before it runs", &plan},
       {"models", "List the models that look can use, or get one", &models},

@@ -3,6 +3,7 @@
 #include "regard/model/decoder.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <mutex>
 #include <numeric>
@@ -205,9 +206,15 @@ void Decoder::Impl::attend(std::int64_t layer, PagedKvCache& cache, std::span<co
                 some_rows(value, row, end));
     row = end;
   }
+  const auto begin = std::chrono::steady_clock::now();
   plan.run(heads_of(b.query_key_value, 0, heads, dim), view.layer(layer),
            heads_of(b.attended, 0, heads, dim),
            {.probe = options.probe ? options.probe(layer) : nullptr, .cancel = options.cancel});
+  if (options.attended) options.attended(layer);
+  if (options.attention_seconds != nullptr) {
+    *options.attention_seconds +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
   part.attention_out.run(b.attended, b.normed, &executor);
   add(b.hidden, b.normed);
 }

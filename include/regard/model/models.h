@@ -19,16 +19,27 @@ struct KnownModel {
   std::string wheel_sha256;
   std::string folder_in_wheel;
   std::int64_t bytes = 0;  ///< of the unpacked model
+  std::string gguf = {};   ///< the file in the folder that is the model; "": Hugging Face's files
 };
 const std::vector<KnownModel>& known_models();
 
-/// A model on this machine: a folder with config.json, model.safetensors and tokenizer.json.
+/// A model on this machine: a folder with config.json, model.safetensors and tokenizer.json, or a
+/// GGUF file.
 struct FoundModel {
   std::string name;  ///< known name, or org/name, or the folder as given
   std::string family;
   std::string licence;  ///< "unknown" where nothing says it
   std::int64_t bytes = 0;
   std::filesystem::path folder;
+  std::filesystem::path gguf = {};  ///< the model, where it is a GGUF file
+
+  /// What Decoder::load and ChatTemplate::load take.
+  const std::filesystem::path& source() const { return gguf.empty() ? folder : gguf; }
+  /// What Tokenizer::load takes.
+  std::filesystem::path tokenizer() const {
+    return gguf.empty() ? folder / "tokenizer.json" : gguf;
+  }
+  bool decodes() const { return family != "bert"; }
 };
 
 /// ${XDG_CACHE_HOME:-~/.cache}/regard/models. Throws std::runtime_error when neither variable is
@@ -39,12 +50,12 @@ std::filesystem::path models_folder();
 /// HF_HOME) of a family that this library runs. Folders that cannot be read are left out.
 std::vector<FoundModel> found_models();
 
-/// A known name, a folder in the Hugging Face layout, or org/name in the local Hugging Face cache;
-/// tried in this order. Throws std::runtime_error that names what is missing and prints the line
+/// A known name, a folder in the Hugging Face layout, a .gguf file, or org/name in the local Hugging
+/// Face cache; tried in this order. Throws std::runtime_error that names what is missing and prints the line
 /// that gets it.
 FoundModel find_model(std::string_view name_or_folder);
 
-/// SHA-256 of the model's model.safetensors, 64 lower-case hexadecimal digits. Reads the whole
+/// SHA-256 of the model's model.safetensors or GGUF file, 64 lower-case hexadecimal digits. Reads the whole
 /// file.
 std::string weights_sha256(const FoundModel& model);
 

@@ -1,0 +1,252 @@
+// cli/generate.cc - regard generate: text from a language model, as it is made.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/command.h"
+#include "cli/generate_options.h"
+#include "cli/generate_report.h"
+#include "cli/look_options.h"
+#include "cli/output.h"
+#include "cli/unicode.h"
+#include "regard/executor.h"
+#include "regard/attention.h"
+#include "regard/model/chat.h"
+#include "regard/model/generate.h"
+
+namespace regard::cli {
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+/// While it lives, Ctrl-C sets `interrupted`; a second one ends the process as it would have.
+class Interruptible {
+ public:
+  Interruptible() {
+    interrupted = false;
+    struct sigaction action{};
+    action.sa_handler = [](int) { interrupted = true; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    ::sigaction(SIGINT, &action, &previous_);
+  }
+  ~Interruptible() { ::sigaction(SIGINT, &previous_, nullptr); }
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
+
+ private:
+  struct sigaction previous_{};
+};
+
+/// A line on a terminal's standard error that is written over.
+class Progress {
+ public:
+  Progress() : shown_(::isatty(STDERR_FILENO) != 0) {}
+  ~Progress() { clear(); }
+  void say(const char* what, std::int64_t done, std::int64_t all) {
+    if (!shown_ || all == 0) return;
+    std::fprintf(stderr, "\r%s %3lld %%", what, static_cast<long long>(100 * done / all));
+    written_ = true;
+  }
+  void clear() {
+    if (written_) std::fputs("\r\x1b[K", stderr);
+    written_ = false;
+  }
+
+ private:
+  bool shown_, written_ = false;
+};
+
+/// Text for a terminal: line ends and tabs stay, other controls go.
+std::string shown(std::string_view text) {
+  std::string result;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find_first_of("\n\t", begin), text.size());
+    result += printable(text.substr(begin, end - begin));
+    if (end < text.size()) result += text[end];
+    begin = end + 1;
+  }
+  return result;
+}
+
+class Session {
+ public:
+  explicit Session(const GenerateArguments& arguments)
+      : arguments_(arguments),
+        found_(find_model(arguments.model)),
+        executor_(make_thread_pool(arguments.threads)) {
+    if (!found_.decodes())
+      throw std::runtime_error("model " + found_.name + " is of the family " + found_.family +
+                               ", which does not generate; take smollm2");
+    if (!arguments.raw) chat_ = model::ChatTemplate::load(found_.source());
+    tokenizer_.emplace(model::Tokenizer::load(found_.tokenizer()));
+    decoder_.emplace(model::Decoder::load(found_.source(), [&](std::int64_t done, std::int64_t all) {
+      progress_.say("loading", done, all);
+    }));
+    progress_.clear();
+    make_cache();
+  }
+
+  /// Answers, the text going to `sink`.
+  void answer(std::span<const std::int32_t> ids, const std::function<void(std::string_view)>& sink) {
+    const Interruptible guard;
+    prompt_ids_.assign(ids.begin(), ids.end());
+    text_.clear();
+    const auto take = [&](const std::string& text) {
+      if (text.empty()) return;
+      text_ += text;
+      sink(text);
+    };
+    try {
+      generation_->prompt(ids);
+    } catch (const Cancelled&) {
+      progress_.clear();
+      stopped_early_ = true;
+      return;
+    }
+    progress_.clear();
+    stopped_early_ = false;
+    while (const auto piece = generation_->next()) take(piece->text);
+    take(generation_->rest());
+  }
+
+  std::vector<std::int32_t> encode(const std::string& prompt) {
+    if (chat_) {
+      messages_.push_back({"user", prompt});
+      return chat_->encode(messages_, *tokenizer_);
+    }
+    std::vector<std::int32_t> ids;
+    for (const model::Token& token : tokenizer_->encode(prompt, {.add_special = false}))
+      ids.push_back(token.id);
+    if (ids.empty()) throw UsageError("the prompt is empty, expected at least one token");
+    return ids;
+  }
+  void remember_answer() { messages_.push_back({"assistant", text_}); }
+
+  GenerateReport report() const {
+    return {.model = found_,
+            .config = decoder_->config(),
+            .prompt_ids = prompt_ids_,
+            .ids = generation_->ids(),
+            .text = text_,
+            .stop = stopped_early_ ? model::StopReason::kInterrupt : generation_->stop(),
+            .stats = generation_->stats(),
+            .cache = cache_->stats(),
+            .cache_dtype = cache_->shape().dtype,
+            .weight_bytes = decoder_->weight_bytes(),
+            .threads = executor_->num_threads()};
+  }
+
+ private:
+  void make_cache() {
+    const auto& config = decoder_->config();
+    KvCacheShape shape = decoder_->cache_shape(arguments_.cache_dtype);
+    shape.page_size = 256;
+    const std::int64_t pages = config.context_length / shape.page_size + 2;
+    const auto bytes = static_cast<std::int64_t>(size_of(shape.dtype)) + 4;
+    shape.budget_bytes = arguments_.cache_bytes > 0
+                             ? arguments_.cache_bytes
+                             : pages * shape.page_size * shape.num_layers * shape.num_kv_heads *
+                                   (shape.head_dim + 64) * 2 * bytes;
+    cache_.emplace(shape);
+    model::GenerateOptions options{.sampling = arguments_.sampling,
+                                   .max_tokens = arguments_.max_tokens,
+                                   .stop = arguments_.stop,
+                                   .sinks = arguments_.sinks,
+                                   .window = arguments_.window,
+                                   .executor = executor_.get(),
+                                   .cancel = &interrupted};
+    if (chat_) options.end_ids = chat_->end_ids(*tokenizer_);
+    if (!chat_ && tokenizer_->eos()) options.end_ids = {*tokenizer_->eos()};
+    options.progress = [&](std::int64_t done, std::int64_t all) {
+      if (all > 512) progress_.say("reading the prompt", done, all);
+    };
+    if (chat_ && !arguments_.system.empty()) messages_.push_back({"system", arguments_.system});
+    generation_.emplace(*decoder_, *tokenizer_, *cache_, cache_->create(), std::move(options));
+  }
+
+  const GenerateArguments& arguments_;
+  model::FoundModel found_;
+  std::unique_ptr<Executor> executor_;
+  std::optional<model::ChatTemplate> chat_;
+  std::optional<model::Tokenizer> tokenizer_;
+  std::optional<model::Decoder> decoder_;
+  std::optional<PagedKvCache> cache_;
+  std::optional<model::Generation> generation_;
+  std::vector<model::Message> messages_;
+  std::vector<std::int32_t> prompt_ids_;
+  std::string text_;
+  bool stopped_early_ = false;
+  Progress progress_;
+};
+
+/// Writes what is made to standard output at once.
+class Printer {
+ public:
+  void operator()(std::string_view text) {
+    const std::string clean = terminal_ ? shown(text) : std::string(text);
+    print(clean);
+    if (!clean.empty()) ends_line_ = clean.back() == '\n';
+  }
+  void end() {
+    if (!ends_line_) print("\n");
+    ends_line_ = true;
+  }
+
+ private:
+  bool terminal_ = ::isatty(STDOUT_FILENO) != 0, ends_line_ = true;
+};
+
+void converse(Session& session) {
+  std::fputs("A conversation: /exit or Ctrl-D ends it, Ctrl-C ends an answer.\n", stderr);
+  Printer printer;
+  for (std::string line; std::fputs("> ", stderr), std::getline(std::cin, line);) {
+    if (line == "/exit") return;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    session.answer(session.encode(line), [&](std::string_view text) { printer(text); });
+    printer.end();
+    session.remember_answer();
+  }
+  std::fputs("\n", stderr);
+}
+
+std::string prompt_of(const GenerateArguments& arguments) {
+  if (arguments.file.empty()) return read_text(arguments.has_prompt ? arguments.prompt : "-");
+  return read_prompt_file(arguments.file);
+}
+
+}  // namespace
+
+void generate(std::span<const char* const> arguments) {
+  GenerateArguments a;
+  if (!a.parse(arguments)) return;
+  const bool converses = !a.has_prompt && a.file.empty() && ::isatty(STDIN_FILENO) != 0;
+  if (converses && !a.json.empty()) throw UsageError("--json needs a prompt");
+  const std::string prompt = converses ? "" : prompt_of(a);
+  std::optional<Output> json;  // at once: a name that cannot be written is no news for the end
+  if (!a.json.empty()) json.emplace(a.json);
+  Session session(a);
+  if (converses) {
+    converse(session);
+  } else {
+    Printer printer;
+    session.answer(session.encode(prompt), [&](std::string_view text) {
+      if (a.json != "-") printer(text);
+    });
+    if (a.json != "-") printer.end();
+  }
+  const GenerateReport report = session.report();
+  if (json) {
+    json->write(to_json(report));
+    json->commit();
+  }
+  if (a.stats) std::fputs(to_text(report).c_str(), stderr);
+}
+
+}  // namespace regard::cli
