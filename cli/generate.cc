@@ -127,6 +127,10 @@ class Session {
     if (ids.empty()) throw UsageError("the prompt is empty, expected at least one token");
     return ids;
   }
+  void save_cache() const {
+    if (!arguments_.save_cache.empty())
+      cache_->save(sequence_, arguments_.save_cache, generation_->held());
+  }
   void remember_answer() { messages_.push_back({"assistant", text_}); }
 
   GenerateReport report() const {
@@ -168,7 +172,14 @@ class Session {
       if (all > 512) progress_.say("reading the prompt", done, all);
     };
     if (chat_ && !arguments_.system.empty()) messages_.push_back({"system", arguments_.system});
-    generation_.emplace(*decoder_, *tokenizer_, *cache_, cache_->create(), std::move(options));
+    std::vector<std::int32_t> held;
+    sequence_ = arguments_.load_cache.empty()
+                    ? cache_->create()
+                    : cache_->load(arguments_.load_cache, {}, &held);
+    if (std::ssize(held) != cache_->length(sequence_))
+      throw std::runtime_error(printable(arguments_.load_cache) +
+                               ": holds no tokens' ids, expected a file of --save-cache");
+    generation_.emplace(*decoder_, *tokenizer_, *cache_, sequence_, std::move(options), held);
   }
 
   const GenerateArguments& arguments_;
@@ -178,6 +189,7 @@ class Session {
   std::optional<model::Tokenizer> tokenizer_;
   std::optional<model::Decoder> decoder_;
   std::optional<PagedKvCache> cache_;
+  PagedKvCache::Sequence sequence_ = 0;
   std::optional<model::Generation> generation_;
   std::vector<model::Message> messages_;
   std::vector<std::int32_t> prompt_ids_;
@@ -241,6 +253,7 @@ void generate(std::span<const char* const> arguments) {
     });
     if (a.json != "-") printer.end();
   }
+  session.save_cache();
   const GenerateReport report = session.report();
   if (json) {
     json->write(to_json(report));

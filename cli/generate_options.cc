@@ -31,7 +31,8 @@ Examples:
   regard generate --raw --temperature 0 "The capital of France is"
   regard generate --system "Answer in one word." "What is the capital of Italy?"
   regard generate --json - --temperature 0 "Name a river." | jq .text
-  regard generate --file long.txt --stats
+  regard generate --file long.txt --save-cache long.cache --stats
+  regard generate --file long.txt --load-cache long.cache --seed 1
 )";
 
 /// Numbers as text, so that one wording refuses what is none.
@@ -109,6 +110,8 @@ bool GenerateArguments::parse(std::span<const char* const> arguments) {
       ->allow_extra_args(false);
   add("--cache-dtype", dtype, "TYPE", "f32, bf16, f16 or int8")->capture_default_str();
   add("--cache-bytes", n.cache_bytes, "N", "Most bytes of the cache; what the context needs");
+  add("--save-cache", save_cache, "FILE", "Write the cache at the end, to go on from later");
+  add("--load-cache", load_cache, "FILE", "Go on from such a file: what it holds is not run again");
   add("--window", n.window, "N", "Each token sees the last N only, and the sinks");
   add("--sinks", n.sinks, "N", "First tokens that are always seen; 4 by default");
   app.add_flag("--stats", stats, "Say at the end how fast it was, and how much memory it took");

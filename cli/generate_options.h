@@ -12,7 +12,7 @@
 namespace regard::cli {
 
 struct GenerateArguments {
-  std::string prompt, file, model = "smollm2", system, json;
+  std::string prompt, file, model = "smollm2", system, json, save_cache, load_cache;
   bool has_prompt = false, raw = false, stats = false;
   std::vector<std::string> stop;
   model::SamplingOptions sampling{.temperature = 0.7, .top_p = 0.95};

@@ -124,10 +124,10 @@ class PagedKvCache {
 
   KvCacheStats stats() const;
 
-  /// Writes a sequence's tokens, or those of all sequences, to a file: versioned, with checksums,
+  /// Writes a sequence's tokens to a file: versioned, with checksums,
   /// written beside `file`, flushed to the disk and renamed to it, so that `file` is the old one or
-  /// the new one, whole, whenever the process ends. `ids` (may be empty) is kept with it. Readable
-  /// by the user alone (mode 0600).
+  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept with
+  /// it. Readable by the user alone (mode 0600). Throws std::runtime_error.
   void save(Sequence sequence, const std::filesystem::path& file,
             std::span<const std::int32_t> ids = {}) const;
   /// The saved sequence as a new one, of the given owner, bit for bit; `ids`, when given, receives

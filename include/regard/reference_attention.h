@@ -21,6 +21,9 @@ enum class Bf16Dots : std::uint8_t {
 struct ReferenceOptions {
   DType out_dtype = DType::kF32;  ///< out_bound includes the last rounding, to this type
   Bf16Dots bf16_dots = Bf16Dots::kNo;
+  /// key and value are the rows of an int8 cache, scale times 8 bits rounded to float32: the bound
+  /// leaves room for that rounding, and for the engine's multiplications by the scales.
+  bool int8_rows = false;
 };
 
 /// The exact result (to double precision, not rounded to the out type) and how far the engine may

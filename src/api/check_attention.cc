@@ -138,6 +138,8 @@ void check_plan(const AttentionShape& s, const AttentionOptions& o) {
     refuse("attention: scale", std::to_string(*o.scale), "a finite number");
   check_packed(s, o);
   const SequenceLengths lengths{s, o};
+  if (s.page_size != 0 && !o.kv_lens.empty())
+    refuse("attention: kv_lens", "given", "none: the view of the pages has them");
   check_per_sequence("attention: kv_lens", o.kv_lens, lengths.count(), 0,
                      [&](std::size_t i) { return lengths.kv_len(i); });
   check_positions(o, lengths);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "api/check.h"
+#include "cache/snapshot.h"
 #include "cache/store.h"
 #include "kernels/kernels.h"
 #include "plan/isa.h"
@@ -21,6 +22,8 @@ using cache::Store;
 constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
 
 void check_shape(const KvCacheShape& s) {
+  if (s.fingerprint.size() > 4096)
+    api::refuse("kv_cache: fingerprint.size()", std::to_string(s.fingerprint.size()), "at most 4096");
   api::check_range("kv_cache: num_layers", s.num_layers, 1, kMostExtent);
   api::check_range("kv_cache: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
   api::check_range("kv_cache: head_dim", s.head_dim, 1, 1024);
@@ -237,5 +240,19 @@ void PagedKvCache::read(std::int64_t layer, Sequence sequence, TensorView<float,
 }
 
 KvCacheStats PagedKvCache::stats() const { return impl_->store.stats(); }
+
+void PagedKvCache::save(Sequence sequence, const std::filesystem::path& file,
+                        std::span<const std::int32_t> ids) const {
+  const SequenceState& s = impl_->find(sequence);
+  if (!ids.empty())
+    api::check_equal("kv_cache: ids.size()", std::ssize(ids), s.length, "the sequence's length");
+  cache::save_sequence(impl_->store, sequence, ids, file);
+}
+
+PagedKvCache::Sequence PagedKvCache::load(const std::filesystem::path& file,
+                                          SequenceOptions options,
+                                          std::vector<std::int32_t>* ids) {
+  return cache::load_sequence(impl_->store, file, std::move(options), ids);
+}
 
 }  // namespace regard

@@ -75,7 +75,7 @@ std::string describe(const DecoderConfig& c) {
   std::string text = c.family;
   for (const std::int64_t number : {c.num_layers, c.num_heads, c.num_kv_heads, c.head_dim,
                                     c.hidden_size, c.intermediate_size, c.vocab_size, c.window})
-    text += " " + std::to_string(number);
+    text.append(" ").append(std::to_string(number));
   return text + " " + std::to_string(c.rope.base) + " " + std::to_string(c.norm_eps);
 }
 
@@ -113,7 +113,7 @@ RopeScaling gguf_scaling(const GgufFile& file, const std::string& prefix, std::i
                     .original_max_len = file.integer(prefix + "rope.scaling.original_context_length",
                                                      1, kMost, context)};
   }
-  file.fail("\"" + prefix + "rope.scaling.type\" is " + in_quotes(*type) +
+  file.fail(in_quotes(prefix + "rope.scaling.type") + " is " + in_quotes(*type) +
             ", expected \"none\", \"linear\" or \"yarn\"");
 }
 
@@ -144,7 +144,7 @@ DecoderConfig gguf_config(const GgufFile& file) {
     file.fail("tensor \"token_embd.weight\" is missing, expected a matrix");
   c.vocab_size = words->second.shape[0];
   if (c.num_heads % c.num_kv_heads != 0) {
-    file.fail("\"" + prefix + "attention.head_count\" is " + std::to_string(c.num_heads) +
+    file.fail(in_quotes(prefix + "attention.head_count") + " is " + std::to_string(c.num_heads) +
               ", expected a multiple of head_count_kv (" + std::to_string(c.num_kv_heads) + ")");
   }
   if (!(c.norm_eps > 0 && c.norm_eps <= 1) || !(c.rope.base > 1))

@@ -23,6 +23,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kChunk = 256;            // keys whose weights share one maximum
 constexpr std::int64_t kLanes = 16;             // the sum runs in key mod 16
 constexpr std::int64_t kFold = 4;               // log2(kLanes)
+constexpr std::int64_t kInt8Roundings = 2;      // of a score or a weight, and of the number itself
+constexpr double kInt8Largest = 128;            // |8 bits|
 constexpr std::int64_t kRoundingsPerMerge = 2;  // multiply by the child's rescale, add
 
 // g(n): n roundings in a row multiply a term by 1 + x, |x| <= g(n) (Higham 2002, lemma 3.1).
@@ -71,10 +73,15 @@ double round_to(double x, DType dtype) {
 }  // namespace
 
 double score_error(const DotSize& size, double scale, std::int64_t head_dim, bool bf16_dots) {
-  const double a = std::abs(scale), dim = static_cast<double>(head_dim), g = gamma(head_dim + 1);
+  // An int8 key: the score is multiplied by the row's scale, and the key that the reference has is
+  // the product of scale and bits, rounded.
+  const std::int64_t roundings = size.row_scale > 0 ? kInt8Roundings : 0;
+  const double a = std::abs(scale), dim = static_cast<double>(head_dim),
+               g = gamma(head_dim + 1 + roundings);
   const double largest = size.products * (1 + g) * std::max(a, 1.0);
   if (!(largest < kLargest)) return kInfinity;
-  const double flushed = bf16_dots ? kNormal * (dim + size.factors) : dim * kSubnormal;
+  const double flushed = bf16_dots ? kNormal * (dim + size.factors)
+                                   : dim * kSubnormal * std::max(1.0, size.row_scale);
   return g * a * size.products + a * flushed * (1 + g) + kSubnormal;
 }
 
@@ -125,13 +132,14 @@ RowError row_error(const ExactRow& row) {
   error.kept = kept - keys * flushed;
   error.moved = error.gained + keys * flushed;
   const double g_sum = gamma(kChunk / kLanes + kFold + kRoundingsPerMerge * depth);
-  const double g_out =
-      gamma(std::min(kChunk, row.kv_end - row.kv_begin) + kRoundingsPerMerge * depth);
+  const double g_out = gamma(std::min(kChunk, row.kv_end - row.kv_begin) +
+                             kRoundingsPerMerge * depth + (row.int8_rows ? kInt8Roundings : 0));
   error.sum_accumulation = -std::log1p(-g_sum);
   error.accumulation = (1 + g_out) * (1 + gamma(2)) / (1 - g_sum) - 1;
   const std::int64_t merges = chunks.count() + (row.has_sink ? 1 : 0);
   const double others = static_cast<double>(kRoundingsPerMerge * merges + 2);
-  const double products = row.bf16_dots ? 2 * keys * kNormal : keys * kSubnormal;
+  const double products = row.bf16_dots ? 2 * keys * kNormal
+                                        : keys * kSubnormal * (row.int8_rows ? kInt8Largest : 1);
   error.underflow = (products + others * kSubnormal) * (1 + error.accumulation);
   return error;
 }

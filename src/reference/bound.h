@@ -14,6 +14,7 @@ namespace regard::bound {
 struct DotSize {
   double products = 0;  ///< sum_d |q_d k_d|
   double factors = 0;   ///< sum_d |q_d| + |k_d|
+  double row_scale = 0;  ///< of an int8 key: what its 8 bits are multiplied by; else 0
 };
 
 /// sigma_j: the error of one score before modifiers. Infinite when float32 may overflow.
@@ -39,6 +40,7 @@ struct ExactRow {
                                   ///< decide the merge tree's depth
   bool has_sink;
   bool bf16_dots;
+  bool int8_rows = false;  ///< values are 8 bits times a scale
 };
 
 /// What the row's weights may lose or gain, in units where the weights sum to 1.

@@ -86,6 +86,7 @@ reference::Score product(const Call& call, const double* query, const double* ke
     dot += query[d] * key[d];
     size.products += std::abs(query[d] * key[d]);
     size.factors += std::abs(query[d]) + std::abs(key[d]);
+    if (call.reference.int8_rows) size.row_scale = std::max(size.row_scale, std::abs(key[d]) / 127);
   }
   return {scale * dot, bound::score_error(size, scale, head_dim, call.bf16_dots())};
 }
@@ -196,7 +197,7 @@ void finish_row(const Head& head, std::size_t index, Row& row, ReferenceResult& 
   value_row(head.values, row);
   const bound::RowError error =
       bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_begin,
-                        kv_begin + head.sequence.kv_len, head.has_sink(), head.call.bf16_dots()});
+                        kv_begin + head.sequence.kv_len, head.has_sink(), head.call.bf16_dots(), head.call.reference.int8_rows});
   bound_row(head, error, row);
   std::copy(row.out.begin(), row.out.end(), result.out.begin() + begin);
   std::copy(row.out_bound.begin(), row.out_bound.end(), result.out_bound.begin() + begin);

@@ -129,8 +129,8 @@ TEST_F(Models, FindsFoldersAndKnownModels) {
 TEST_F(Models, FindsWhatTheHuggingFaceCacheHolds) {
   const fs::path repository = "huggingface/hub/models--some--bert-model";
   write_model(repository / "snapshots/0123abc");
-  write_model("huggingface/hub/models--some--gpt/snapshots/1", "gpt2");
-  home_.write("huggingface/hub/models--some--gpt/refs/main", "1");
+  write_model("huggingface/hub/models--some--t5/snapshots/1", "t5");
+  home_.write("huggingface/hub/models--some--t5/refs/main", "1");
   const auto said = [] {
     return message_of<std::runtime_error>([] { find_model("some/bert-model"); });
   };
@@ -139,7 +139,7 @@ TEST_F(Models, FindsWhatTheHuggingFaceCacheHolds) {
   EXPECT_NE(said().find("hf download some/bert-model"), std::string::npos) << said();
   home_.write(repository / "refs/main", "0123abc\n");
   EXPECT_EQ(find_model("some/bert-model").folder, home_.path() / repository / "snapshots/0123abc");
-  ASSERT_EQ(found_models().size(), 1U);  // gpt2 is no family of ours
+  ASSERT_EQ(found_models().size(), 1U);  // t5 is no family of ours
   EXPECT_EQ(found_models()[0].name, "some/bert-model");
   ::setenv("HF_HOME", "/nowhere", 1);
   EXPECT_NE(said().find("/nowhere/hub"), std::string::npos) << said();

@@ -101,8 +101,8 @@ constexpr Case kMalformed[] = {
     {"/added_tokens", nullptr, "added_tokens is missing"},
     // model
     {"/model", "[]", "model is an array of 0, expected an object"},
-    {"/model/type", "\"BPE\"", R"(model.type is "BPE", expected "WordPiece")"},
-    {"/model", R"({"vocab": {}, "merges": []})",
+    {"/model/type", "\"Unigram\"", R"(model.type is "Unigram", expected "WordPiece")"},
+    {"/model", R"({"vocab": {}})",
      "model has no type and no max_input_chars_per_word, expected a WordPiece"},
     {"/model/merges", "[]", "model.merges is not known to this reader"},
     {"/model/unk_token", nullptr, "model.unk_token is missing"},
