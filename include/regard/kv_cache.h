@@ -25,7 +25,8 @@ struct KvCacheShape {
   std::int64_t head_dim = 0;      ///< D, 1..1024
   std::int64_t value_dim = 0;     ///< E, 1..1024
   /// Of keys and values: kF32, kBF16, kF16, or kI8, which keeps a float32 scale for each row (key
-  /// or value of a token and head) and rounds to the nearest 1/127 of its largest magnitude.
+  /// or value of a token and head) and rounds to the nearest 1/127 of its largest magnitude (to 0
+  /// where that is below 2^-100).
   DType dtype = DType::kF32;
   /// Tokens of a page, a multiple of 16. A page holds them for all layers. A page as long as the
   /// longest sequence makes the cache contiguous.
@@ -91,16 +92,17 @@ class PagedKvCache {
   /// Makes room for `count` more tokens, 0 until written; returns the position of the first. O(1)
   /// per page. Throws CacheFull, and says who uses the pool.
   std::int64_t extend(Sequence sequence, std::int64_t count);
-  /// Stores keys and values of one layer at positions [position, position + n). key (G, n, D), value
-  /// (G, n, E), any strides and dtype but kI8. A page that another sequence shares is copied first.
-  /// A kI8 cache refuses numbers that are not finite.
+  /// Stores keys and values of one layer at positions [position, position + n). key (G, n, D),
+  /// value (G, n, E), any strides and dtype but kI8. A page that another sequence shares is copied
+  /// first. A kI8 cache refuses numbers that are not finite.
   void write(std::int64_t layer, Sequence sequence, std::int64_t position, InputView<3> key,
              InputView<3> value);
   /// Forgets all tokens from `length` on.
   void truncate(Sequence sequence, std::int64_t length);
   /// Gives back every page with tokens of [keep_first, length - keep_last) alone, those positions
   /// being forgotten for good; attention whose mask allows a query to see one of them is refused.
-  /// Positions do not change.
+  /// Positions do not change. What is evicted of a sequence is one range: the next one must touch
+  /// it.
   void evict(Sequence sequence, std::int64_t keep_first, std::int64_t keep_last);
 
   /// Says which tokens the sequence's keys and values belong to, all of them from position 0 on.
@@ -126,8 +128,8 @@ class PagedKvCache {
 
   /// Writes a sequence's tokens to a file: versioned, with checksums,
   /// written beside `file`, flushed to the disk and renamed to it, so that `file` is the old one or
-  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept with
-  /// it. Readable by the user alone (mode 0600). Throws std::runtime_error.
+  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept
+  /// with it. Readable by the user alone (mode 0600). Throws std::runtime_error.
   void save(Sequence sequence, const std::filesystem::path& file,
             std::span<const std::int32_t> ids = {}) const;
   /// The saved sequence as a new one, of the given owner, bit for bit; `ids`, when given, receives
