@@ -2,18 +2,15 @@
 #include "regard/kv_cache.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <iterator>
 #include <tuple>
 #include <utility>
 
 #include "api/check.h"
+#include "cache/row_writer.h"
 #include "cache/snapshot.h"
 #include "cache/store.h"
 #include "exec/float_environment.h"
-#include "kernels/kernels.h"
-#include "plan/isa.h"
 
 namespace regard {
 namespace {
@@ -22,7 +19,6 @@ using cache::SequenceState;
 using cache::Store;
 
 constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
-constexpr std::int64_t kMostDim = 1024;
 
 void check_shape(const KvCacheShape& s) {
   if (s.fingerprint.size() > 4096)
@@ -30,8 +26,8 @@ void check_shape(const KvCacheShape& s) {
                 "at most 4096");
   api::check_range("kv_cache: num_layers", s.num_layers, 1, kMostExtent);
   api::check_range("kv_cache: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
-  api::check_range("kv_cache: head_dim", s.head_dim, 1, kMostDim);
-  api::check_range("kv_cache: value_dim", s.value_dim, 1, kMostDim);
+  api::check_range("kv_cache: head_dim", s.head_dim, 1, cache::kMostDim);
+  api::check_range("kv_cache: value_dim", s.value_dim, 1, cache::kMostDim);
   api::check_page_size("kv_cache: page_size", s.page_size);
   api::check_elements("kv_cache: num_layers * num_kv_heads * page_size * head_dim * 16",
                       {s.num_layers, s.num_kv_heads, s.page_size, std::max(s.head_dim, s.value_dim),
@@ -47,48 +43,15 @@ void check_shape(const KvCacheShape& s) {
 }
 
 void check_finite(const char* what, const InputView<3>& view) {
-  const auto is_finite = plan::active_table().is_finite[kernels::index(view.dtype)];
-  const auto bytes = static_cast<std::int64_t>(size_of(view.dtype));
   for (std::int64_t head = 0; head < view.shape[0]; ++head) {
     for (std::int64_t token = 0; token < view.shape[1]; ++token) {
-      const auto* row = static_cast<const std::byte*>(view.data) +
-                        (head * view.strides[0] + token * view.strides[1]) * bytes;
-      if (is_finite({row, 1, view.shape[2], 0, view.strides[2]})) continue;
+      if (cache::is_finite(view, head, token)) continue;
       api::refuse(
           std::string(what) + "[" + std::to_string(head) + ", " + std::to_string(token) + "]",
           "not finite", "finite numbers in an int8 cache");
     }
   }
 }
-
-/// A row of any dtype and stride into storage.
-class RowWriter {
- public:
-  explicit RowWriter(DType dtype) : table_(plan::active_table()), dtype_(dtype) {}
-
-  void write(const InputView<3>& from, std::int64_t head, std::int64_t token, Store::Row to) {
-    const std::int64_t columns = from.shape[2];
-    const auto bytes = static_cast<std::int64_t>(size_of(from.dtype));
-    const std::int64_t offset = head * from.strides[0] + token * from.strides[1];
-    const auto* source = static_cast<const std::byte*>(from.data) + offset * bytes;
-    if (from.dtype == dtype_ && from.strides[2] == 1) {
-      std::memcpy(to.data, source, static_cast<std::size_t>(columns * bytes));
-      return;
-    }
-    const float* row = reinterpret_cast<const float*>(source);
-    if (from.dtype != DType::kF32 || from.strides[2] != 1) {
-      table_.f32->load_rows[kernels::index(from.dtype)]({source, 1, columns, 0, from.strides[2]},
-                                                        row_.data(), columns);
-      row = row_.data();
-    }
-    table_.store_row[kernels::index(dtype_)](row, columns, to.data, to.scale);
-  }
-
- private:
-  const kernels::KernelTable& table_;
-  DType dtype_;
-  std::array<float, kMostDim> row_;
-};
 
 }  // namespace
 
@@ -111,7 +74,7 @@ struct PagedKvCache::Impl {
 void PagedKvCache::Impl::write_part(Store::Part part, std::int64_t layer, Sequence sequence,
                                     std::int64_t position, const InputView<3>& from) {
   const SequenceState& s = store.at(sequence);
-  RowWriter writer(store.shape().dtype);
+  cache::RowWriter writer(store.shape().dtype);
   for (std::int64_t head = 0; head < from.shape[0]; ++head) {
     for (std::int64_t token = 0; token < from.shape[1]; ++token) {
       writer.write(from, head, token, store.row(part, s, {layer, head, position + token}));
@@ -119,7 +82,7 @@ void PagedKvCache::Impl::write_part(Store::Part part, std::int64_t layer, Sequen
   }
 }
 
-PagedKvCache::PagedKvCache(KvCacheShape shape) {
+PagedKvCache::PagedKvCache(const KvCacheShape& shape) {
   check_shape(shape);
   impl_ = std::make_unique<Impl>(shape);
 }

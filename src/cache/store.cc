@@ -6,8 +6,6 @@
 #include <numeric>
 #include <utility>
 
-#include "regard/attention.h"
-
 namespace regard::cache {
 namespace {
 
@@ -23,11 +21,6 @@ template <class T>
 void grow(std::vector<T>& list, std::int64_t size) {
   const auto wanted = static_cast<std::size_t>(size);
   if (wanted > list.capacity()) list.reserve(std::max(wanted, 2 * list.capacity()));
-}
-
-std::int64_t num_held(const SequenceState& s) {
-  return std::ranges::count_if(s.pages,
-                               [](std::int32_t page) { return page != SequenceState::kEvicted; });
 }
 
 }  // namespace
@@ -187,95 +180,6 @@ void Store::own(Id id, std::int64_t begin, std::int64_t end) {
   s.published = std::min(s.published, first);
 }
 
-KvCacheStats Store::stats() const {
-  KvCacheStats stats{.page_bytes = layout_.page_bytes,
-                     .num_pages = pool_.most(),
-                     .used_pages = pool_.used() - index_.num_kept(),
-                     .kept_pages = index_.num_kept(),
-                     .num_sequences = static_cast<std::int64_t>(sequences_.size()),
-                     .looked_up_tokens = looked_up_tokens_,
-                     .found_tokens = found_tokens_};
-  std::vector<std::int64_t> filled(nodes_.size());  // tokens of each page, by any sequence
-  for (const auto& [id, s] : sequences_) {
-    stats.saved_pages += num_held(s);
-    for (std::size_t i = 0; i < s.pages.size(); ++i) {
-      if (s.pages[i] == SequenceState::kEvicted) continue;
-      std::int64_t& most = filled[static_cast<std::size_t>(s.pages[i])];
-      most = std::max(most, std::min(shape_.page_size,
-                                     s.length - static_cast<std::int64_t>(i) * shape_.page_size));
-    }
-  }
-  stats.saved_pages -= stats.used_pages;
-  for (std::size_t page = 0; page < filled.size(); ++page) {
-    if (filled[page] == 0 || nodes_[page] != PrefixIndex::kNothing) continue;  // published: full
-    stats.wasted_bytes += layout_.page_bytes / shape_.page_size * (shape_.page_size - filled[page]);
-  }
-  return stats;
-}
-
-Store::Row Store::row(Part part, const SequenceState& s, const Place& at) const {
-  std::byte* page = pool_.data(s.pages[static_cast<std::size_t>(at.position / shape_.page_size)]) +
-                    at.layer * layout_.layer_bytes;
-  const std::int64_t row = at.head * shape_.page_size + at.position % shape_.page_size;
-  const bool key = part == Part::kKey;
-  const std::int64_t bytes =
-      (key ? shape_.head_dim : shape_.value_dim) * static_cast<std::int64_t>(size_of(shape_.dtype));
-  float* scales =
-      shape_.dtype != DType::kI8
-          ? nullptr
-          : reinterpret_cast<float*>(page + (key ? layout_.key_scale : layout_.value_scale)) + row;
-  return {page + (key ? layout_.key : layout_.value) + row * bytes, scales};
-}
-
-float Store::element(const Row& row, std::int64_t i) const {
-  switch (shape_.dtype) {
-    case DType::kF32:
-      return reinterpret_cast<const float*>(row.data)[i];
-    case DType::kBf16:
-      return static_cast<float>(reinterpret_cast<const bf16*>(row.data)[i]);
-    case DType::kF16:
-      return static_cast<float>(reinterpret_cast<const f16*>(row.data)[i]);
-    case DType::kI8:
-      return static_cast<float>(reinterpret_cast<const std::int8_t*>(row.data)[i]) * *row.scale;
-  }
-  return 0;
-}
-
-void Store::need(std::int64_t pages, const std::string& owner) const {
-  const std::int64_t free = pool_.free() + index_.num_kept();
-  if (pages <= free) return;
-  throw CacheFull("kv_cache: owner \"" + owner + "\" needs " + std::to_string(pages) +
-                  " more pages of " + std::to_string(layout_.page_bytes) + " bytes, " +
-                  std::to_string(free) + " of " + std::to_string(pool_.most()) +
-                  " are left; used: " + usage());
-}
-
-/// Who holds how many pages, most first; a page counts for each owner that holds it.
-std::string Store::usage() const {
-  struct Use {
-    std::int64_t pages = 0, sequences = 0;
-  };
-  std::map<std::string, Use> uses;
-  for (const auto& [id, s] : sequences_) {
-    Use& use = uses[s.options.owner];
-    use.pages += num_held(s);
-    ++use.sequences;
-  }
-  std::vector<std::pair<std::string, Use>> sorted(uses.begin(), uses.end());
-  std::ranges::stable_sort(sorted, std::ranges::greater{},
-                           [](const auto& use) { return use.second.pages; });
-  constexpr std::size_t kMost = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kMost, sorted.size()); ++i) {
-    const auto& [owner, use] = sorted[i];
-    text += (i == 0 ? "\"" : ", \"") + owner + "\" " + std::to_string(use.pages) + " in " +
-            std::to_string(use.sequences) + (use.sequences == 1 ? " sequence" : " sequences");
-  }
-  if (sorted.size() > kMost)
-    text += ", and " + std::to_string(sorted.size() - kMost) + " more owners";
-  return text.empty() ? "nothing" : text;
-}
-
 /// Free pages, if need be those that are only kept: all of them or, when something is thrown, none.
 std::vector<std::int32_t> Store::take(std::int64_t pages, const std::string& owner) {
   need(pages, owner);
@@ -320,24 +224,6 @@ void Store::replace_by_copy(SequenceState& s, std::int64_t i, std::int32_t page)
   std::memcpy(pool_.data(page), pool_.data(old), static_cast<std::size_t>(layout_.page_bytes));
   drop(old);
   replace(s, i, page);
-}
-
-/// Zeros for tokens [begin, end) of one page that nobody shares.
-void Store::wipe(const SequenceState& s, std::int64_t begin, std::int64_t end) const noexcept {
-  if (begin >= end ||
-      s.pages[static_cast<std::size_t>(begin / shape_.page_size)] == SequenceState::kEvicted)
-    return;
-  for (std::int64_t layer = 0; layer < shape_.num_layers; ++layer) {
-    for (std::int64_t head = 0; head < shape_.num_kv_heads; ++head) {
-      for (const Part part : {Part::kKey, Part::kValue}) {
-        const Row first = row(part, s, {layer, head, begin});
-        const std::int64_t dim = part == Part::kKey ? shape_.head_dim : shape_.value_dim;
-        const auto rows = static_cast<std::size_t>(end - begin);
-        std::memset(first.data, 0, rows * static_cast<std::size_t>(dim) * size_of(shape_.dtype));
-        if (first.scale != nullptr) std::fill_n(first.scale, rows, 0.0f);
-      }
-    }
-  }
 }
 
 /// The index gives the page up.

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "support/isa.h"
 #include "support/kv_cache.h"
@@ -192,75 +194,95 @@ TEST(KvCache, RollbackIntoWhatWasEvicted) {
   }
 }
 
-/// D3: a view of several sequences of any length, also as ragged queries, gives each the bits that
-/// it has alone.
-TEST(KvCache, D3SequencesTogetherHaveTheBitsOfEachAlone) {
+/// Row i of head h of batch entry b.
+const float* row_of(const Dense<float>& x, std::int64_t b, std::int64_t h, std::int64_t i) {
+  return &x.data[static_cast<std::size_t>(((b * x.shape[1] + h) * x.shape[2] + i) * x.shape[3])];
+}
+
+/// Several sequences, and for each the last `queries` rows of its text.
+struct Batch {
+  Batch(Text& text, PagedKvCache& cache) {
+    for (std::int64_t count = text.rng.integer(1, 6); count > 0; --count) {
+      sequences.push_back(cache.create());
+      ends.push_back(text.rng.integer(1, text.n));
+      queries.push_back(text.rng.integer(0, std::min<std::int64_t>(ends.back(), 30)));
+      append(cache, sequences.back(), text.key, text.value, 0, ends.back());
+    }
+  }
+  std::vector<Sequence> sequences;
+  std::vector<std::int64_t> ends, queries;
+};
+
+/// Rows [0, count) of batch entry b, from row `row` on, are those that the sequence gives alone.
+void expect_rows(const Text& text, const PagedKvCache& cache, const Dense<float>& out,
+                 std::array<std::int64_t, 2> b_and_row, Sequence s, std::int64_t count) {
+  if (count == 0) return;
+  const std::int64_t end = cache.length(s);
+  const Dense<float> alone = from_pages(text.query, cache, s, end - count, end, text.options);
+  for (std::int64_t h = 0; h < out.shape[1]; ++h) {
+    EXPECT_EQ(0, std::memcmp(row_of(out, b_and_row[0], h, b_and_row[1]), row_of(alone, 0, h, 0),
+                             static_cast<std::size_t>(count * out.shape[3]) * sizeof(float)));
+  }
+}
+
+void copy_rows(const Text& text, std::int64_t first, std::int64_t count, Dense<float>& to,
+               std::int64_t b, std::int64_t row) {
+  for (std::int64_t h = 0; h < to.shape[1] && count > 0; ++h) {
+    std::memcpy(const_cast<float*>(row_of(to, b, h, row)), row_of(text.query, 0, h, first),
+                static_cast<std::size_t>(count * to.shape[3]) * sizeof(float));
+  }
+}
+
+/// D3: one row of each of several sequences of any length gives each the bits that it has alone.
+TEST(KvCache, D3SequencesDecodedTogether) {
   for (const std::uint64_t seed : trial_seeds(12)) {
     REGARD_TRIAL(seed);
     Text text(seed);
     REGARD_FOR_EACH_ISA(isa) {
       PagedKvCache cache(text.shape);
-      std::vector<Sequence> sequences;
-      std::vector<std::int64_t> cu_seqlens_q{0}, q_offsets, decode_offsets;
-      for (std::int64_t count = text.rng.integer(1, 6); count > 0; --count) {
-        const std::int64_t length = text.rng.integer(1, text.n);
-        const std::int64_t queries = text.rng.integer(0, std::min<std::int64_t>(length, 30));
-        sequences.push_back(cache.create());
-        append(cache, sequences.back(), text.key, text.value, 0, length);
-        q_offsets.push_back(length - queries);
-        decode_offsets.push_back(length - 1);
-        cu_seqlens_q.push_back(cu_seqlens_q.back() + queries);
-      }
-      const std::int64_t heads = text.query.shape[1], batch = std::ssize(sequences);
-      Dense<float> packed({1, heads, cu_seqlens_q.back(), text.shape.head_dim});
-      Dense<float> decoded({batch, heads, 1, text.shape.head_dim});
-      const auto copy = [&](const Dense<float>& from, std::int64_t row, std::int64_t head,
-                            float* to) {
-        const auto dim = static_cast<std::size_t>(from.shape[3]);
-        std::memcpy(to, &from.data[static_cast<std::size_t>(head * from.shape[2] + row) * dim],
-                    dim * sizeof(float));
-      };
-      for (std::int64_t h = 0; h < heads; ++h) {
-        for (std::int64_t s = 0; s < batch; ++s) {
-          const auto i = static_cast<std::size_t>(s);
-          copy(text.query, decode_offsets[i], h,
-               &decoded.data[static_cast<std::size_t>((s * heads + h) * text.shape.head_dim)]);
-          for (std::int64_t row = cu_seqlens_q[i]; row < cu_seqlens_q[i + 1]; ++row) {
-            copy(text.query, q_offsets[i] + row - cu_seqlens_q[i], h,
-                 &packed.data[static_cast<std::size_t>((h * packed.shape[2] + row) *
-                                                       text.shape.head_dim)]);
-          }
-        }
-      }
-      const PagedView view = cache.view(sequences);
-      Dense<float> out({1, heads, packed.shape[2], text.shape.value_dim}),
-          one({batch, heads, 1, text.shape.value_dim});
+      const Batch batch(text, cache);
+      const std::int64_t size = std::ssize(batch.sequences), heads = text.query.shape[1];
+      Dense<float> query({size, heads, 1, text.shape.head_dim}),
+          out({size, heads, 1, text.shape.value_dim});
       AttentionOptions options = text.options;
-      options.q_offsets = decode_offsets;
-      attention(decoded.rows(0, 1), view, one.view(), options);
-      options.q_offsets = q_offsets;
-      options.cu_seqlens_q = cu_seqlens_q;
-      attention(packed.rows(0, packed.shape[2]), view, out.view(), options);
-      const auto dim = static_cast<std::size_t>(text.shape.value_dim);
-      for (std::int64_t s = 0; s < batch; ++s) {
-        const auto i = static_cast<std::size_t>(s);
-        const std::int64_t end = decode_offsets[i] + 1, queries = end - q_offsets[i];
-        const Dense<float> alone =
-            from_pages(text.query, cache, sequences[i], q_offsets[i], end, text.options);
-        const Dense<float> last =
-            from_pages(text.query, cache, sequences[i], end - 1, end, text.options);
-        for (std::int64_t h = 0; h < heads; ++h) {
-          EXPECT_EQ(
-              0, std::memcmp(&one.data[static_cast<std::size_t>(s * heads + h) * dim],
-                             &last.data[static_cast<std::size_t>(h) * dim], dim * sizeof(float)));
-          if (queries == 0) continue;
-          EXPECT_EQ(
-              0, std::memcmp(
-                     &out.data[static_cast<std::size_t>(h * out.shape[2] + cu_seqlens_q[i]) * dim],
-                     &alone.data[static_cast<std::size_t>(h * queries) * dim],
-                     static_cast<std::size_t>(queries) * dim * sizeof(float)));
-        }
+      std::vector<std::int64_t> offsets;
+      for (std::int64_t b = 0; b < size; ++b) {
+        offsets.push_back(batch.ends[static_cast<std::size_t>(b)] - 1);
+        copy_rows(text, offsets.back(), 1, query, b, 0);
       }
+      options.q_offsets = offsets;
+      attention(query.view(), cache.view(batch.sequences), out.view(), options);
+      for (std::int64_t b = 0; b < size; ++b) {
+        const Sequence s = batch.sequences[static_cast<std::size_t>(b)];
+        expect_rows(text, cache, out, {b, 0}, s, 1);
+      }
+    }
+  }
+}
+
+/// The same for ragged queries, some sequences having none.
+TEST(KvCache, D3SequencesOfRaggedQueriesTogether) {
+  for (const std::uint64_t seed : trial_seeds(12)) {
+    REGARD_TRIAL(seed);
+    Text text(seed);
+    REGARD_FOR_EACH_ISA(isa) {
+      PagedKvCache cache(text.shape);
+      const Batch batch(text, cache);
+      AttentionOptions options = text.options;
+      std::vector<std::int64_t> begins{0}, offsets;
+      for (std::size_t i = 0; i < batch.sequences.size(); ++i) {
+        begins.push_back(begins.back() + batch.queries[i]);
+        offsets.push_back(batch.ends[i] - batch.queries[i]);
+      }
+      Dense<float> query({1, text.query.shape[1], begins.back(), text.shape.head_dim}),
+          out({1, text.query.shape[1], begins.back(), text.shape.value_dim});
+      for (std::size_t i = 0; i < batch.sequences.size(); ++i)
+        copy_rows(text, offsets[i], batch.queries[i], query, 0, begins[i]);
+      options.q_offsets = offsets;
+      options.cu_seqlens_q = begins;
+      attention(query.view(), cache.view(batch.sequences), out.view(), options);
+      for (std::size_t i = 0; i < batch.sequences.size(); ++i)
+        expect_rows(text, cache, out, {0, begins[i]}, batch.sequences[i], batch.queries[i]);
     }
   }
 }
