@@ -229,7 +229,7 @@ void converse(Session& session) {
 }
 
 std::string prompt_of(const GenerateArguments& arguments) {
-  if (arguments.file.empty()) return read_text(arguments.has_prompt ? arguments.prompt : "-");
+  if (arguments.file.empty()) return read_text(arguments.has_prompt ? arguments.prompt : "-", "generate");
   return read_prompt_file(arguments.file);
 }
 

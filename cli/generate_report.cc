@@ -70,7 +70,7 @@ std::string to_json(const GenerateReport& r) {
                    {"weight_bytes", r.weight_bytes},
                    {"peak_bytes", peak_bytes()}};
   // A token may be half a character: what is no UTF-8 was replaced already.
-  return json.dump(2) + "\n";
+  return json.dump() + "\n";
 }
 
 std::string to_text(const GenerateReport& r) {
