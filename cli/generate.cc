@@ -16,8 +16,8 @@
 #include "cli/look_options.h"
 #include "cli/output.h"
 #include "cli/unicode.h"
-#include "regard/executor.h"
 #include "regard/attention.h"
+#include "regard/executor.h"
 #include "regard/model/chat.h"
 #include "regard/model/generate.h"
 
@@ -86,15 +86,16 @@ class Session {
                                ", which does not generate; take smollm2");
     if (!arguments.raw) chat_ = model::ChatTemplate::load(found_.source());
     tokenizer_.emplace(model::Tokenizer::load(found_.tokenizer()));
-    decoder_.emplace(model::Decoder::load(found_.source(), [&](std::int64_t done, std::int64_t all) {
-      progress_.say("loading", done, all);
-    }));
+    decoder_.emplace(model::Decoder::load(
+        found_.source(),
+        [&](std::int64_t done, std::int64_t all) { progress_.say("loading", done, all); }));
     progress_.clear();
     make_cache();
   }
 
   /// Answers, the text going to `sink`.
-  void answer(std::span<const std::int32_t> ids, const std::function<void(std::string_view)>& sink) {
+  void answer(std::span<const std::int32_t> ids,
+              const std::function<void(std::string_view)>& sink) {
     const Interruptible guard;
     prompt_ids_.assign(ids.begin(), ids.end());
     text_.clear();
@@ -173,9 +174,8 @@ class Session {
     };
     if (chat_ && !arguments_.system.empty()) messages_.push_back({"system", arguments_.system});
     std::vector<std::int32_t> held;
-    sequence_ = arguments_.load_cache.empty()
-                    ? cache_->create()
-                    : cache_->load(arguments_.load_cache, {}, &held);
+    sequence_ = arguments_.load_cache.empty() ? cache_->create()
+                                              : cache_->load(arguments_.load_cache, {}, &held);
     if (std::ssize(held) != cache_->length(sequence_))
       throw std::runtime_error(printable(arguments_.load_cache) +
                                ": holds no tokens' ids, expected a file of --save-cache");
@@ -229,7 +229,8 @@ void converse(Session& session) {
 }
 
 std::string prompt_of(const GenerateArguments& arguments) {
-  if (arguments.file.empty()) return read_text(arguments.has_prompt ? arguments.prompt : "-", "generate");
+  if (arguments.file.empty())
+    return read_text(arguments.has_prompt ? arguments.prompt : "-", "generate");
   return read_prompt_file(arguments.file);
 }
 

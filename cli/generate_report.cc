@@ -86,8 +86,7 @@ std::string to_text(const GenerateReport& r) {
                 static_cast<long long>(r.stats.tokens), rates.decode, name_of(r.stop),
                 100 * rates.attention_share, r.threads,
                 static_cast<double>(r.cache.used_bytes()) / 1e6, name_of(r.cache_dtype),
-                static_cast<double>(r.weight_bytes) / 1e6,
-                static_cast<double>(peak_bytes()) / 1e6);
+                static_cast<double>(r.weight_bytes) / 1e6, static_cast<double>(peak_bytes()) / 1e6);
   return text;
 }
 

@@ -109,7 +109,8 @@ std::string read_text(const std::string& argument, const std::string& verb) {
   std::string text = argument == "-" ? read_standard_input() : argument;
   if (text.find_first_not_of(" \t\r\n\v\f") == std::string::npos) {
     throw UsageError(std::string("the text is ") + (text.empty() ? "empty" : "only white space") +
-                     ", expected words; for example: regard " + verb + " \"The bank of the river.\"");
+                     ", expected words; for example: regard " + verb +
+                     " \"The bank of the river.\"");
   }
   return text;
 }

@@ -91,9 +91,9 @@ class PagedKvCache {
   /// Makes room for `count` more tokens, 0 until written; returns the position of the first. O(1)
   /// per page. Throws CacheFull, and says who uses the pool.
   std::int64_t extend(Sequence sequence, std::int64_t count);
-  /// Stores keys and values of one layer at positions [position, position + n). key (G, n, D), value
-  /// (G, n, E), any strides and dtype but kI8. A page that another sequence shares is copied first.
-  /// A kI8 cache refuses numbers that are not finite.
+  /// Stores keys and values of one layer at positions [position, position + n). key (G, n, D),
+  /// value (G, n, E), any strides and dtype but kI8. A page that another sequence shares is copied
+  /// first. A kI8 cache refuses numbers that are not finite.
   void write(std::int64_t layer, Sequence sequence, std::int64_t position, InputView<3> key,
              InputView<3> value);
   /// Forgets all tokens from `length` on.
@@ -126,8 +126,8 @@ class PagedKvCache {
 
   /// Writes a sequence's tokens to a file: versioned, with checksums,
   /// written beside `file`, flushed to the disk and renamed to it, so that `file` is the old one or
-  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept with
-  /// it. Readable by the user alone (mode 0600). Throws std::runtime_error.
+  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept
+  /// with it. Readable by the user alone (mode 0600). Throws std::runtime_error.
   void save(Sequence sequence, const std::filesystem::path& file,
             std::span<const std::int32_t> ids = {}) const;
   /// The saved sequence as a new one, of the given owner, bit for bit; `ids`, when given, receives

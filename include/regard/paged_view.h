@@ -9,10 +9,10 @@
 
 namespace regard {
 
-/// The keys and values of some sequences, wherever their pages lie: what PagedKvCache::view() gives,
-/// or what somebody with pages of his own fills in. Key j of sequence s and KV head g begins at
-/// tables[s][j / page_size] + key_offset + ((g * page_size) + j % page_size) * D * size_of(dtype);
-/// values likewise with value_offset and E. The view owns its lists, not the pages.
+/// The keys and values of some sequences, wherever their pages lie: what PagedKvCache::view()
+/// gives, or what somebody with pages of his own fills in. Key j of sequence s and KV head g begins
+/// at tables[s][j / page_size] + key_offset + ((g * page_size) + j % page_size) * D *
+/// size_of(dtype); values likewise with value_offset and E. The view owns its lists, not the pages.
 struct PagedView {
   DType dtype = DType::kF32;
   std::int64_t num_layers = 1;

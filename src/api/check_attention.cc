@@ -32,7 +32,8 @@ void check_shape(const AttentionShape& s) {
   if (s.page_size != 0) {
     check_page_size("attention: page_size", s.page_size);
   } else if (s.key_dtype == DType::kI8 || s.value_dtype == DType::kI8) {
-    refuse("attention: key_dtype", "int8", "f32, bf16 or f16, but of pages, whose rows have scales");
+    refuse("attention: key_dtype", "int8",
+           "f32, bf16 or f16, but of pages, whose rows have scales");
   }
   if (s.query_dtype == DType::kI8 || s.out_dtype == DType::kI8)
     refuse("attention: query_dtype", "int8", "f32, bf16 or f16");
@@ -215,9 +216,9 @@ void check_evicted(const exec::Setup& setup, const exec::Call& call, const Paged
       exec::Rows rows = exec::rows_of(setup, call, {static_cast<std::int64_t>(i), head, 0, 0});
       rows.end = sequence.q_len * setup.heads_per_kv_head();
       if (!setup.masks->may_see(rows, begin, end)) continue;
-      refuse("attention: mask", "open for keys " + std::to_string(begin) + ".." +
-                                    std::to_string(end - 1) + " of sequence " + std::to_string(i) +
-                                    ", which were evicted",
+      refuse("attention: mask",
+             "open for keys " + std::to_string(begin) + ".." + std::to_string(end - 1) +
+                 " of sequence " + std::to_string(i) + ", which were evicted",
              "one that hides them, e.g. causal & (prefix(n) | window(n, 0))");
     }
   }

@@ -23,15 +23,16 @@ constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
 
 void check_shape(const KvCacheShape& s) {
   if (s.fingerprint.size() > 4096)
-    api::refuse("kv_cache: fingerprint.size()", std::to_string(s.fingerprint.size()), "at most 4096");
+    api::refuse("kv_cache: fingerprint.size()", std::to_string(s.fingerprint.size()),
+                "at most 4096");
   api::check_range("kv_cache: num_layers", s.num_layers, 1, kMostExtent);
   api::check_range("kv_cache: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
   api::check_range("kv_cache: head_dim", s.head_dim, 1, 1024);
   api::check_range("kv_cache: value_dim", s.value_dim, 1, 1024);
   api::check_page_size("kv_cache: page_size", s.page_size);
   api::check_elements("kv_cache: num_layers * num_kv_heads * page_size * head_dim * 16",
-                      {s.num_layers, s.num_kv_heads, s.page_size,
-                       std::max(s.head_dim, s.value_dim), std::int64_t{16}});
+                      {s.num_layers, s.num_kv_heads, s.page_size, std::max(s.head_dim, s.value_dim),
+                       std::int64_t{16}});
   const std::int64_t page = cache::PageLayout(s).page_bytes;
   if (s.budget_bytes < page) {
     api::refuse("kv_cache: budget_bytes", std::to_string(s.budget_bytes),
@@ -46,7 +47,9 @@ void check_shape(const KvCacheShape& s) {
 class RowWriter {
  public:
   RowWriter(const KvCacheShape& shape, std::int64_t columns)
-      : table_(plan::active_table()), dtype_(shape.dtype), row_(static_cast<std::size_t>(columns)) {}
+      : table_(plan::active_table()),
+        dtype_(shape.dtype),
+        row_(static_cast<std::size_t>(columns)) {}
 
   /// False when int8 meets a number that is not finite.
   bool write(const InputView<3>& from, std::int64_t head, std::int64_t token, Store::Row to) {
@@ -250,8 +253,7 @@ void PagedKvCache::save(Sequence sequence, const std::filesystem::path& file,
 }
 
 PagedKvCache::Sequence PagedKvCache::load(const std::filesystem::path& file,
-                                          SequenceOptions options,
-                                          std::vector<std::int32_t>* ids) {
+                                          SequenceOptions options, std::vector<std::int32_t>* ids) {
   return cache::load_sequence(impl_->store, file, std::move(options), ids);
 }
 

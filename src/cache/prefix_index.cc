@@ -1,5 +1,5 @@
-// src/cache/prefix_index.cc - which full page holds which tokens after which others: a tree for each
-// namespace.
+// src/cache/prefix_index.cc - which full page holds which tokens after which others: a tree for
+// each namespace.
 #include "cache/prefix_index.h"
 
 namespace regard::cache {

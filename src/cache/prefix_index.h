@@ -14,11 +14,11 @@
 namespace regard::cache {
 
 /// Pages by what they hold: the ids of a page, after the ids of the page before it, and so on. A
-/// page is found by comparing all of its ids, so that no two contents are ever taken for each other.
-/// Namespaces share nothing.
+/// page is found by comparing all of its ids, so that no two contents are ever taken for each
+/// other. Namespaces share nothing.
 class PrefixIndex {
  public:
-  using Node = std::int64_t;  ///< a number that is never used again
+  using Node = std::int64_t;           ///< a number that is never used again
   static constexpr Node kNothing = 0;  ///< before the first page
   using Ids = std::span<const std::int32_t>;
 

@@ -56,7 +56,8 @@ class TokenRows {
            (key_bytes_ + value_bytes_ + scales);
   }
   void get(const SequenceState& s, std::int64_t position, std::vector<std::byte>& to) const {
-    each(s, position, [&](std::byte* row, std::size_t size) { to.insert(to.end(), row, row + size); });
+    each(s, position,
+         [&](std::byte* row, std::size_t size) { to.insert(to.end(), row, row + size); });
   }
   void put(const SequenceState& s, std::int64_t position, const std::byte* from) const {
     each(s, position, [&](std::byte* row, std::size_t size) {
@@ -143,10 +144,10 @@ class Reader {
       read(what.c_str(), bytes, crc);
       check_crc(what, crc);
       for (std::int64_t position = begin; position < end; ++position) {
-        const std::byte* token = bytes.data() + static_cast<std::size_t>(position - begin) * rows.bytes();
+        const std::byte* token =
+            bytes.data() + static_cast<std::size_t>(position - begin) * rows.bytes();
         if (!rows.has_good_scales(token))
-          file_.fail("a scale of token " + std::to_string(position) +
-                     " is negative or not finite");
+          file_.fail("a scale of token " + std::to_string(position) + " is negative or not finite");
         use(position, token);
       }
     });

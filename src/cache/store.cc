@@ -19,8 +19,8 @@ constexpr std::int64_t round_up(std::int64_t n, std::int64_t unit) {
 }
 
 std::int64_t num_held(const SequenceState& s) {
-  return std::ranges::count_if(
-      s.pages, [](std::int32_t page) { return page != SequenceState::kEvicted; });
+  return std::ranges::count_if(s.pages,
+                               [](std::int32_t page) { return page != SequenceState::kEvicted; });
 }
 
 }  // namespace
@@ -112,8 +112,7 @@ void Store::publish(Id id, Ids ids) {
     const auto i = static_cast<std::size_t>(s.published);
     const std::int32_t page = s.pages[i];
     const bool first = i == 0;
-    if (page == SequenceState::kEvicted ||
-        (!first && s.pages[i - 1] == SequenceState::kEvicted))
+    if (page == SequenceState::kEvicted || (!first && s.pages[i - 1] == SequenceState::kEvicted))
       break;
     const PrefixIndex::Node parent = first ? PrefixIndex::kNothing : node_of(s.pages[i - 1]);
     if (!first && parent == PrefixIndex::kNothing) break;  // given up: nobody comes this way
@@ -184,8 +183,7 @@ KvCacheStats Store::stats() const {
     if (nodes_.size() > static_cast<std::size_t>(page) &&
         nodes_[static_cast<std::size_t>(page)] != PrefixIndex::kNothing)
       continue;  // full of what was published
-    stats.wasted_bytes +=
-        layout_.page_bytes / shape_.page_size * (shape_.page_size - tokens);
+    stats.wasted_bytes += layout_.page_bytes / shape_.page_size * (shape_.page_size - tokens);
   }
   return stats;
 }
@@ -195,12 +193,12 @@ Store::Row Store::row(Part part, const SequenceState& s, const Place& at) const 
                     at.layer * layout_.layer_bytes;
   const std::int64_t row = at.head * shape_.page_size + at.position % shape_.page_size;
   const bool key = part == Part::kKey;
-  const std::int64_t bytes = (key ? shape_.head_dim : shape_.value_dim) *
-                             static_cast<std::int64_t>(size_of(shape_.dtype));
-  float* scales = shape_.dtype != DType::kI8
-                      ? nullptr
-                      : reinterpret_cast<float*>(
-                            page + (key ? layout_.key_scale : layout_.value_scale)) + row;
+  const std::int64_t bytes =
+      (key ? shape_.head_dim : shape_.value_dim) * static_cast<std::int64_t>(size_of(shape_.dtype));
+  float* scales =
+      shape_.dtype != DType::kI8
+          ? nullptr
+          : reinterpret_cast<float*>(page + (key ? layout_.key_scale : layout_.value_scale)) + row;
   return {page + (key ? layout_.key : layout_.value) + row * bytes, scales};
 }
 

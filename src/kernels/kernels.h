@@ -10,8 +10,8 @@
 
 namespace regard::kernels {
 
-/// Where the rows of a matrix lie that is cut into pages: row r is row (row + r) % page_rows of page
-/// table[(row + r) / page_rows], and the matrix begins `offset` bytes after the page.
+/// Where the rows of a matrix lie that is cut into pages: row r is row (row + r) % page_rows of
+/// page table[(row + r) / page_rows], and the matrix begins `offset` bytes after the page.
 struct Pages {
   const std::byte* const* table = nullptr;  ///< null: no pages
   std::int64_t num = 0;                     ///< pages of the table that may be read
@@ -21,8 +21,8 @@ struct Pages {
 };
 
 /// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c *
-/// column_stride of `data`, whose type is the DType of the kernel that reads it. In pages, `data` is
-/// not looked at, columns are adjacent, and rows up to the next multiple of 16 may be read.
+/// column_stride of `data`, whose type is the DType of the kernel that reads it. In pages, `data`
+/// is not looked at, columns are adjacent, and rows up to the next multiple of 16 may be read.
 struct Matrix {
   const void* data;
   std::int64_t rows;
@@ -129,13 +129,13 @@ struct Product {
 };
 
 /// How the weights of a linear layer are kept in blocks: along the depth so many share a scale (and
-/// an offset). A number is scale * q + offset of 4 unsigned bits, scale * q of 8 signed ones, rounded
-/// once.
+/// an offset). A number is scale * q + offset of 4 unsigned bits, scale * q of 8 signed ones, the
+/// product rounded to float32 and then the sum.
 enum class BlockKind : std::uint8_t {
-  kHalf4,    ///< 32 of 4 bits, scale and offset f16
-  kFloat4,   ///< 32 of 4 bits, scale and offset f32
-  kHalf8,    ///< 32 of 8 bits, scale f16
-  kFloat8,   ///< 16 of 8 bits, scale f32
+  kHalf4,   ///< 32 of 4 bits, scale and offset f16
+  kFloat4,  ///< 32 of 4 bits, scale and offset f32
+  kHalf8,   ///< 32 of 8 bits, scale f16
+  kFloat8,  ///< 16 of 8 bits, scale f32
 };
 inline constexpr std::size_t kBlockKinds = 4;
 

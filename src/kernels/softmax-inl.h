@@ -332,7 +332,8 @@ inline bool StoreRowInt8(const float* row, std::int64_t columns, void* to, float
   const hn::Rebind<std::int8_t, Floats> d8;
   Vector largest = hn::Zero(d), poison = hn::Zero(d);
   for (std::int64_t i = 0; i < columns; i += kLanes) {
-    const Vector x = Load(row + i, static_cast<std::size_t>(HWY_MIN(columns - i, std::int64_t{kLanes})));
+    const Vector x =
+        Load(row + i, static_cast<std::size_t>(HWY_MIN(columns - i, std::int64_t{kLanes})));
     largest = hn::Max(largest, hn::Abs(x));
     poison = hn::MulAdd(x, hn::Zero(d), poison);  // NaN when x is not finite
   }

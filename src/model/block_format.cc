@@ -1,5 +1,5 @@
-// src/model/block_format.cc - the types of GGUF tensors: numbers in blocks, and what they stand for.
-// Layouts: ggml-common.h of ggml (MIT), as its numpy reader in PyPI's gguf has them.
+// src/model/block_format.cc - the types of GGUF tensors: numbers in blocks, and what they stand
+// for. Layouts: ggml-common.h of ggml (MIT), as its numpy reader in PyPI's gguf has them.
 #include "model/block_format.h"
 
 #include <algorithm>
@@ -24,11 +24,11 @@ constexpr std::array<BlockFormatInfo, 9> kFormats{{
 
 /// ggml's names of its types, "" where a number is not used.
 constexpr std::array<std::string_view, 40> kGgmlNames{
-    "F32",    "F16",     "Q4_0",   "Q4_1",  "",       "",       "Q5_0",  "Q5_1",  "Q8_0",  "Q8_1",
-    "Q2_K",   "Q3_K",    "Q4_K",   "Q5_K",  "Q6_K",   "Q8_K",   "IQ2_XXS", "IQ2_XS", "IQ3_XXS",
-    "IQ1_S",  "IQ4_NL",  "IQ3_S",  "IQ2_S", "IQ4_XS", "I8",     "I16",   "I32",   "I64",   "F64",
-    "IQ1_M",  "BF16",    "",       "",      "",       "TQ1_0",  "TQ2_0", "",      "",      "",
-    "MXFP4"};
+    "F32",     "F16",    "Q4_0",    "Q4_1",  "",       "",      "Q5_0",  "Q5_1",
+    "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
+    "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
+    "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",  "",
+    "",        "",       "TQ1_0",   "TQ2_0", "",       "",      "",      "MXFP4"};
 
 /// The bytes of one block, read from its beginning.
 class Block {
@@ -90,7 +90,8 @@ void q8_0(const Block& b, const Target& to) {
 /// 8 groups of 32; 12 bytes hold a 6-bit scale and a 6-bit minimum for each.
 void q4_k(const Block& b, const Target& to) {
   for (std::int64_t g = 0; g < 8; ++g) {
-    const std::uint32_t low = b.byte(4 + g % 4), high = b.byte(8 + g % 4), rest = b.byte(12 + g % 4);
+    const std::uint32_t low = b.byte(4 + g % 4), high = b.byte(8 + g % 4),
+                        rest = b.byte(12 + g % 4);
     const std::uint32_t scale = g < 4 ? low & 63U : (rest & 15U) | (low >> 6 << 4);
     const std::uint32_t least = g < 4 ? high & 63U : rest >> 4 | (high >> 6 << 4);
     to.scale[g] = b.half(0) * static_cast<float>(scale);
@@ -190,8 +191,8 @@ BlockShape block_shape(BlockFormat format, std::int64_t out_features, std::int64
 
 void read_blocks(BlockFormat format, std::span<const std::byte> blocks, const BlockRow& to) {
   const BlockFormatInfo& layout = info(format);
-  const auto groups = static_cast<std::int64_t>(to.scale.size() * static_cast<std::size_t>(layout.elements) /
-                                                to.q.size());
+  const auto groups = static_cast<std::int64_t>(
+      to.scale.size() * static_cast<std::size_t>(layout.elements) / to.q.size());
   const auto num = static_cast<std::int64_t>(to.q.size()) / layout.elements;
   for (std::int64_t i = 0; i < num; ++i) {
     read_block(format, Block(blocks.data() + i * layout.bytes),

@@ -57,7 +57,7 @@ class BpeTokenizer {
   Token token_of(std::int32_t id, std::size_t begin, std::size_t end) const;
 
   BpeVocabulary vocabulary_;
-  std::vector<std::string> pieces_;  // by id: bytes
+  std::vector<std::string> pieces_;                    // by id: bytes
   std::unordered_map<std::string, std::int32_t> ids_;  // by text
   std::vector<bool> special_;
   AddedTokens added_;

@@ -80,8 +80,8 @@ double score_error(const DotSize& size, double scale, std::int64_t head_dim, boo
                g = gamma(head_dim + 1 + roundings);
   const double largest = size.products * (1 + g) * std::max(a, 1.0);
   if (!(largest < kLargest)) return kInfinity;
-  const double flushed = bf16_dots ? kNormal * (dim + size.factors)
-                                   : dim * kSubnormal * std::max(1.0, size.row_scale);
+  const double flushed =
+      bf16_dots ? kNormal * (dim + size.factors) : dim * kSubnormal * std::max(1.0, size.row_scale);
   return g * a * size.products + a * flushed * (1 + g) + kSubnormal;
 }
 
@@ -138,8 +138,8 @@ RowError row_error(const ExactRow& row) {
   error.accumulation = (1 + g_out) * (1 + gamma(2)) / (1 - g_sum) - 1;
   const std::int64_t merges = chunks.count() + (row.has_sink ? 1 : 0);
   const double others = static_cast<double>(kRoundingsPerMerge * merges + 2);
-  const double products = row.bf16_dots ? 2 * keys * kNormal
-                                        : keys * kSubnormal * (row.int8_rows ? kInt8Largest : 1);
+  const double products =
+      row.bf16_dots ? 2 * keys * kNormal : keys * kSubnormal * (row.int8_rows ? kInt8Largest : 1);
   error.underflow = (products + others * kSubnormal) * (1 + error.accumulation);
   return error;
 }

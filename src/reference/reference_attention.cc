@@ -197,7 +197,8 @@ void finish_row(const Head& head, std::size_t index, Row& row, ReferenceResult& 
   value_row(head.values, row);
   const bound::RowError error =
       bound::row_error({row.score, row.score_error, row.weight, row.max, row.sum, kv_begin,
-                        kv_begin + head.sequence.kv_len, head.has_sink(), head.call.bf16_dots(), head.call.reference.int8_rows});
+                        kv_begin + head.sequence.kv_len, head.has_sink(), head.call.bf16_dots(),
+                        head.call.reference.int8_rows});
   bound_row(head, error, row);
   std::copy(row.out.begin(), row.out.end(), result.out.begin() + begin);
   std::copy(row.out_bound.begin(), row.out_bound.end(), result.out_bound.begin() + begin);

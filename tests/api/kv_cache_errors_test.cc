@@ -33,13 +33,15 @@ TEST(KvCacheErrors, Shapes) {
             "kv_cache: num_kv_heads is -1, expected 1..1099511627776");
   EXPECT_EQ(said_of([](auto& s) { s.head_dim = 1025; }),
             "kv_cache: head_dim is 1025, expected 1..1024");
-  EXPECT_EQ(said_of([](auto& s) { s.value_dim = 0; }), "kv_cache: value_dim is 0, expected 1..1024");
+  EXPECT_EQ(said_of([](auto& s) { s.value_dim = 0; }),
+            "kv_cache: value_dim is 0, expected 1..1024");
   for (const std::int64_t size : {std::int64_t{0}, std::int64_t{8}, std::int64_t{17}, kHuge}) {
     EXPECT_EQ(said_of([&](auto& s) { s.page_size = size; }),
               "kv_cache: page_size is " + std::to_string(size) + ", expected a multiple of 16");
   }
-  EXPECT_NE(said_of([](auto& s) { s.num_layers = s.num_kv_heads = std::int64_t{1} << 40; })
-                .find("too large"),
+  EXPECT_NE(said_of([](auto& s) {
+              s.num_layers = s.num_kv_heads = std::int64_t{1} << 40;
+            }).find("too large"),
             std::string::npos);
   EXPECT_EQ(said_of([](auto& s) { s.budget_bytes = 100; }),
             "kv_cache: budget_bytes is 100, expected at least 8192, one page of 64 tokens");
@@ -58,8 +60,9 @@ TEST(KvCacheErrors, Calls) {
             "kv_cache: sequence 99 is not there, expected one that create() or fork() gave and "
             "release() did not take");
   EXPECT_EQ(said([&] { cache.extend(s, -1); }).find("kv_cache: count is -1, expected 0.."), 0U);
-  EXPECT_EQ(said([&] { cache.extend(s, std::numeric_limits<std::int64_t>::max()); })
-                .find("kv_cache: count is 9223372036854775807"),
+  EXPECT_EQ(said([&] {
+              cache.extend(s, std::numeric_limits<std::int64_t>::max());
+            }).find("kv_cache: count is 9223372036854775807"),
             0U);
   EXPECT_EQ(said([&] { cache.truncate(s, 11); }), "kv_cache: length is 11, expected 0..10");
   EXPECT_EQ(said([&] { cache.write(1, s, 0, two, two); }), "kv_cache: layer is 1, expected 0..0");
@@ -120,18 +123,20 @@ TEST(KvCacheErrors, AttentionOverPages) {
             "attention: kv_lens is given, expected none: the view of the pages has them");
   options.kv_lens = {};
   cache.evict(s, 4, 20);
-  EXPECT_EQ(said(cache.view(s)),
-            "attention: mask is open for keys 4..79 of sequence 0, which were evicted, expected one "
-            "that hides them, e.g. causal & (prefix(n) | window(n, 0))");
+  EXPECT_EQ(
+      said(cache.view(s)),
+      "attention: mask is open for keys 4..79 of sequence 0, which were evicted, expected one "
+      "that hides them, e.g. causal & (prefix(n) | window(n, 0))");
   options.mask = CausalMask{} & (PrefixMask{4} | WindowMask{19, 0});
   EXPECT_EQ(said(cache.view(s)), "nothing thrown");
-  EXPECT_EQ(refusal([&] {
-              AttentionShape bytes{.q_len = 1, .kv_len = 1, .head_dim = 1, .value_dim = 1};
-              bytes.key_dtype = DType::kI8;
-              const Plan plan(bytes);
-            }),
-            "attention: key_dtype is int8, expected f32, bf16 or f16, but of pages, whose rows have "
-            "scales");
+  EXPECT_EQ(
+      refusal([&] {
+        AttentionShape bytes{.q_len = 1, .kv_len = 1, .head_dim = 1, .value_dim = 1};
+        bytes.key_dtype = DType::kI8;
+        const Plan plan(bytes);
+      }),
+      "attention: key_dtype is int8, expected f32, bf16 or f16, but of pages, whose rows have "
+      "scales");
 }
 
 }  // namespace

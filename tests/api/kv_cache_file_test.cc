@@ -69,7 +69,8 @@ std::vector<float> contents(const PagedKvCache& cache, Sequence s) {
   const std::int64_t n = cache.length(s);
   std::vector<float> all;
   for (std::int64_t layer = 0; layer < 2; ++layer) {
-    std::vector<float> key(static_cast<std::size_t>(2 * n * 24)), value(static_cast<std::size_t>(2 * n * 16));
+    std::vector<float> key(static_cast<std::size_t>(2 * n * 24)),
+        value(static_cast<std::size_t>(2 * n * 16));
     cache.read(layer, s, {key.data(), {2, n, 24}}, {value.data(), {2, n, 16}});
     all.insert(all.end(), key.begin(), key.end());
     all.insert(all.end(), value.begin(), value.end());
@@ -162,7 +163,8 @@ TEST(KvCacheFile, EveryFlippedBitAndEveryLengthIsRefused) {
       bad[i] = static_cast<char>(bad[i] ^ (1 << bit));
       write_bytes(folder.file(), bad);
       const std::string said = refusal_of(cache, folder.file());
-      ASSERT_EQ(said.find(folder.file().string()), 0U) << "byte " << i << " bit " << bit << ": " << said;
+      ASSERT_EQ(said.find(folder.file().string()), 0U)
+          << "byte " << i << " bit " << bit << ": " << said;
     }
     write_bytes(folder.file(), good.substr(0, i));
     const std::string said = refusal_of(cache, folder.file());

@@ -70,7 +70,8 @@ TEST(KvCacheInt8, KeepsEveryNumberToHalfAScale) {
   for (const std::uint64_t seed : trial_seeds(10)) {
     REGARD_TRIAL(seed);
     const Int8Problem p(seed);
-    for (const auto& [given, kept] : {std::pair{&p.key, &p.kept_key}, std::pair{&p.value, &p.kept_value}}) {
+    for (const auto& [given, kept] :
+         {std::pair{&p.key, &p.kept_key}, std::pair{&p.value, &p.kept_value}}) {
       const std::size_t dim = static_cast<std::size_t>(given->shape[3]);
       for (std::size_t row = 0; row < given->data.size(); row += dim) {
         double largest = 0;
@@ -110,9 +111,10 @@ TEST(KvCacheInt8, D4PrefillAndDecodeAgree) {
         const std::size_t row = static_cast<std::size_t>(whole.shape[3]);
         for (std::int64_t h = 0; h < whole.shape[1]; ++h) {
           for (std::int64_t i = at; i < end; ++i) {
-            ASSERT_EQ(0, std::memcmp(&part.data[static_cast<std::size_t>(h * (end - at) + i - at) * row],
-                                     &whole.data[static_cast<std::size_t>(h * p.n + i) * row],
-                                     row * sizeof(float)));
+            ASSERT_EQ(
+                0, std::memcmp(&part.data[static_cast<std::size_t>(h * (end - at) + i - at) * row],
+                               &whole.data[static_cast<std::size_t>(h * p.n + i) * row],
+                               row * sizeof(float)));
           }
         }
         at = end;
@@ -153,7 +155,8 @@ TEST(KvCacheInt8, RefusesWhatIsNotFiniteAndKeepsTinyRowsAsZero) {
   const auto s = cache.create();
   cache.extend(s, 1);
   std::vector<float> good(16, 0x1p-110F), bad(16, 1.0F), kept(32);
-  cache.write(0, s, 0, InputView<3>(good.data(), {1, 1, 16}), InputView<3>(good.data(), {1, 1, 16}));
+  cache.write(0, s, 0, InputView<3>(good.data(), {1, 1, 16}),
+              InputView<3>(good.data(), {1, 1, 16}));
   cache.read(0, s, {kept.data(), {1, 1, 16}}, {kept.data() + 16, {1, 1, 16}});
   EXPECT_EQ(kept, std::vector<float>(32, 0.0F));
   for (const float x : {std::numeric_limits<float>::infinity(), std::nanf("")}) {

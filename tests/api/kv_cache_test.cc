@@ -1,5 +1,5 @@
-// tests/api/kv_cache_test.cc - a paged cache gives attention the bits of contiguous keys and values,
-// whatever its pages; sequences share, copy, forget and give back what they should.
+// tests/api/kv_cache_test.cc - a paged cache gives attention the bits of contiguous keys and
+// values, whatever its pages; sequences share, copy, forget and give back what they should.
 #include "regard/kv_cache.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +31,9 @@ KvCacheShape small_shape(DType dtype = DType::kF32, std::int64_t page_size = 16)
 template <class T>
 InputView<3> tokens(const Dense<T>& x, std::int64_t begin, std::int64_t end) {
   const InputView<4> view = x.rows(begin, end);
-  return {view.data, view.dtype, {view.shape[1], view.shape[2], view.shape[3]},
+  return {view.data,
+          view.dtype,
+          {view.shape[1], view.shape[2], view.shape[3]},
           {view.strides[1], view.strides[2], view.strides[3]}};
 }
 
@@ -65,8 +67,8 @@ Dense<float> from_tensors(const Dense<float>& query, const Dense<T>& key, const 
   return out;
 }
 
-/// D5 and D4: pages of any size, filled in any order between other sequences, read by prefill, a few
-/// rows, and one.
+/// D5 and D4: pages of any size, filled in any order between other sequences, read by prefill, a
+/// few rows, and one.
 template <class T>
 void same_bits_as_tensors(std::uint64_t seed) {
   Rng rng(seed);
@@ -77,8 +79,9 @@ void same_bits_as_tensors(std::uint64_t seed) {
   Dense<float> query({1, 2 * group, n, shape.head_dim}, rng);
   Dense<T> key({1, 2, n, shape.head_dim}, rng), value({1, 2, n, shape.value_dim}, rng);
   AttentionOptions options;
-  options.mask = rng.chance(0.5) ? AnyMask(CausalMask{})
-                                 : CausalMask{} & (PrefixMask{5} | WindowMask{rng.integer(0, 90), 0});
+  options.mask = rng.chance(0.5)
+                     ? AnyMask(CausalMask{})
+                     : CausalMask{} & (PrefixMask{5} | WindowMask{rng.integer(0, 90), 0});
   REGARD_FOR_EACH_ISA(isa) {
     PagedKvCache cache(shape);
     const Sequence other = cache.create(), s = cache.create();

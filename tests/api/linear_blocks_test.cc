@@ -1,5 +1,5 @@
-// tests/api/linear_blocks_test.cc - linear layers whose weights stay in 16, 8 or 4 bits: the bits of
-// the layer of the same weights in float32, for any number of rows.
+// tests/api/linear_blocks_test.cc - linear layers whose weights stay in 16, 8 or 4 bits: the bits
+// of the layer of the same weights in float32, for any number of rows.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,7 +19,8 @@ struct Blocks {
   Blocks(const BlockShape& s, Rng& rng) : shape(s) {
     const std::int64_t groups = s.in_features / s.length;
     for (std::int64_t i = 0; i < s.out_features * s.in_features; ++i)
-      q.push_back(static_cast<std::int8_t>(s.bits == 4 ? rng.integer(0, 15) : rng.integer(-128, 127)));
+      q.push_back(
+          static_cast<std::int8_t>(s.bits == 4 ? rng.integer(0, 15) : rng.integer(-128, 127)));
     for (std::int64_t i = 0; i < s.out_features * groups; ++i) {
       scale.push_back(number(rng));
       offset.push_back(s.bits == 4 ? number(rng) * 8 : 0.0F);
@@ -27,7 +28,8 @@ struct Blocks {
     for (std::int64_t i = 0; i < s.out_features * s.in_features; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const auto group = at / static_cast<std::size_t>(s.length);
-      weight.push_back(std::fma(scale[group], static_cast<float>(q[at]), offset[group]));
+      const float product = scale[group] * static_cast<float>(q[at]);
+      weight.push_back(product + offset[group]);
     }
   }
   float number(Rng& rng) const {
@@ -96,7 +98,8 @@ TEST(LinearBlocks, GiveTheBitsOfTheirWeightsInFloat32) {
 template <class T>
 void halves() {
   Rng rng(2);
-  for (const auto& [out, in] : {std::pair<std::int64_t, std::int64_t>{5, 7}, {70, 130}, {300, 64}}) {
+  for (const auto& [out, in] :
+       {std::pair<std::int64_t, std::int64_t>{5, 7}, {70, 130}, {300, 64}}) {
     std::vector<T> weight;
     std::vector<float> wide, x(static_cast<std::size_t>(20 * in));
     for (std::int64_t i = 0; i < out * in; ++i) {
@@ -148,7 +151,8 @@ TEST(LinearBlocks, Refusals) {
     });
   };
   EXPECT_EQ(filled(16, 1), "Linear: q[0, 3] is 16, expected 0..15");
-  EXPECT_EQ(filled(1, 1e6F), "Linear: scale[0, 1] is 1000000.000000, expected a number that f16 holds");
+  EXPECT_EQ(filled(1, 1e6F),
+            "Linear: scale[0, 1] is 1000000.000000, expected a number that f16 holds");
   EXPECT_NE(filled(1, std::nanf("")).find("expected a finite number"), std::string::npos);
   const Linear good = Blocks(kShapes[0], rng).linear({});
   std::vector<float> row(3);

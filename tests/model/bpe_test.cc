@@ -55,11 +55,14 @@ TEST_P(Bpe, OffsetsAreWholeCharactersAscendingAndLeaveOutOnlyWhiteSpace) {
     for (const Token& token : tokenizer.encode(text)) {
       if (token.end == 0) continue;
       for (std::int64_t i = end; i < token.begin; ++i)
-        ASSERT_FALSE(std::isalnum(static_cast<unsigned char>(text[static_cast<std::size_t>(i)])) != 0) << text;
+        ASSERT_FALSE(std::isalnum(static_cast<unsigned char>(text[static_cast<std::size_t>(i)])) !=
+                     0)
+            << text;
       ASSERT_LE(token.begin, token.end);
       ASSERT_GE(token.end, end);
       ASSERT_LE(token.end, std::ssize(text));
-      const char next = token.end < std::ssize(text) ? text[static_cast<std::size_t>(token.end)] : ' ';
+      const char next =
+          token.end < std::ssize(text) ? text[static_cast<std::size_t>(token.end)] : ' ';
       ASSERT_NE(static_cast<unsigned char>(next) & 0xC0U, 0x80U) << "within a character";
       if (token.word >= 0) {
         ASSERT_GE(token.word, word);
@@ -98,12 +101,17 @@ TEST(BpeOptions, AWordOfAMegabyteTakesNoLongerThanOthers) {
 TEST(TextStream, IsUtf8AtAnyTime) {
   TextStream stream;
   EXPECT_EQ(stream.push("a\xC3"), "a");
-  EXPECT_EQ(stream.push("\xA9" "b"), "\xC3\xA9" "b");
+  EXPECT_EQ(stream.push("\xA9"
+                        "b"),
+            "\xC3\xA9"
+            "b");
   EXPECT_EQ(stream.push("\xF0\x9F"), "");
   EXPECT_EQ(stream.push("\x99"), "");
   EXPECT_EQ(stream.push("\x82!"), "\xF0\x9F\x99\x82!");
   EXPECT_EQ(stream.push("\x82"), "\xEF\xBF\xBD") << "nothing can come before it";
-  EXPECT_EQ(stream.push("\xC3" "x"), "\xEF\xBF\xBDx");
+  EXPECT_EQ(stream.push("\xC3"
+                        "x"),
+            "\xEF\xBF\xBDx");
   EXPECT_EQ(stream.push("\xED\xA0"), "\xEF\xBF\xBD\xEF\xBF\xBD") << "half of a surrogate";
   EXPECT_EQ(stream.push("\xE2\x82"), "");
   EXPECT_EQ(stream.finish(), "\xEF\xBF\xBD");
@@ -117,10 +125,11 @@ TEST(BpeErrors, SayWhatIsWrong) {
     bad[Json::json_pointer(pointer)] = std::move(value);
     return message_of<std::runtime_error>([&] { Tokenizer::parse(bad.dump(), "f.json"); });
   };
-  EXPECT_EQ(said("/pre_tokenizer/pretokenizers/0/pattern/Regex", "a+").find(
-                "f.json: pre_tokenizer.pretokenizers[0].pattern.Regex is \"a+\", expected"),
+  EXPECT_EQ(said("/pre_tokenizer/pretokenizers/0/pattern/Regex", "a+")
+                .find("f.json: pre_tokenizer.pretokenizers[0].pattern.Regex is \"a+\", expected"),
             0U);
-  EXPECT_NE(said("/pre_tokenizer/type", "Metaspace").find("expected \"ByteLevel\""), std::string::npos);
+  EXPECT_NE(said("/pre_tokenizer/type", "Metaspace").find("expected \"ByteLevel\""),
+            std::string::npos);
   EXPECT_NE(said("/normalizer", {{"type", "NFKC"}}).find("expected \"NFC\""), std::string::npos);
   EXPECT_NE(said("/model/byte_fallback", true).find("expected false"), std::string::npos);
   EXPECT_NE(said("/model/merges/0", {"zz", "qq"}).find("is no token"), std::string::npos);

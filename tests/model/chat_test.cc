@@ -73,9 +73,10 @@ TEST(Chat, Llama2AndMistral) {
 
 TEST(Chat, Gemma) {
   const auto chat = ChatTemplate::parse("<start_of_turn>");
-  EXPECT_EQ(text_of(chat, with_system()),
-            "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello."
-            "<end_of_turn>\n<start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\n");
+  EXPECT_EQ(
+      text_of(chat, with_system()),
+      "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello."
+      "<end_of_turn>\n<start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\n");
 }
 
 TEST(Chat, WhatIsSaidIsText) {
@@ -86,8 +87,9 @@ TEST(Chat, WhatIsSaidIsText) {
 }
 
 TEST(Chat, Refusals) {
-  EXPECT_NE(message_of<std::runtime_error>([] { ChatTemplate::parse("{{ other }}"); }).find("--raw"),
-            std::string::npos);
+  EXPECT_NE(
+      message_of<std::runtime_error>([] { ChatTemplate::parse("{{ other }}"); }).find("--raw"),
+      std::string::npos);
   const auto chat = ChatTemplate::parse("[INST]");
   const auto said = [&](std::vector<Message> messages) {
     return message_of<std::invalid_argument>([&] { chat.encode(messages, tokenizer()); });
@@ -97,8 +99,9 @@ TEST(Chat, Refusals) {
   EXPECT_NE(said({{"assistant", "x"}}).find("expected \"user\" (they take turns)"),
             std::string::npos);
   const TempFolder folder;
-  EXPECT_NE(message_of<std::runtime_error>([&] { ChatTemplate::load(folder.path()); })
-                .find("has no chat template; --raw"),
+  EXPECT_NE(message_of<std::runtime_error>([&] {
+              ChatTemplate::load(folder.path());
+            }).find("has no chat template; --raw"),
             std::string::npos);
   folder.write("tokenizer_config.json", R"({"chat_template": "<|im_start|>"})");
   EXPECT_STREQ(ChatTemplate::load(folder.path()).name(), "ChatML");
