@@ -71,7 +71,7 @@ class PagedKvCache {
   /// A number that no other sequence of the cache ever had.
   using Sequence = std::int64_t;
 
-  explicit PagedKvCache(KvCacheShape shape);
+  explicit PagedKvCache(const KvCacheShape& shape);
   ~PagedKvCache();
   PagedKvCache(PagedKvCache&&) noexcept;
   PagedKvCache& operator=(PagedKvCache&&) noexcept;

@@ -108,7 +108,7 @@ void PagedKvCache::Impl::write_part(Store::Part part, std::int64_t layer, Sequen
   }
 }
 
-PagedKvCache::PagedKvCache(KvCacheShape shape) {
+PagedKvCache::PagedKvCache(const KvCacheShape& shape) {
   check_shape(shape);
   impl_ = std::make_unique<Impl>(shape);
 }

@@ -46,7 +46,7 @@ using LoadProgress = std::function<void(std::int64_t done, std::int64_t all)>;
 
 /// The Llama family from a .gguf file, or from config.json and safetensors in a folder; GPT-2 from
 /// a folder.
-LoadedDecoder load_llama_gguf(const std::filesystem::path& file, const LoadProgress& progress);
+LoadedDecoder load_llama_gguf(const std::filesystem::path& path, const LoadProgress& progress);
 LoadedDecoder load_llama_folder(const std::filesystem::path& folder, const LoadProgress& progress);
 LoadedDecoder load_gpt2_folder(const std::filesystem::path& folder, const LoadProgress& progress);
 
