@@ -40,8 +40,8 @@ struct KvCacheShape {
 /// To whom a sequence belongs. Pages are never shared between owners, unless both sequences name
 /// the same `share_with`.
 struct SequenceOptions {
-  std::string owner;
-  std::string share_with;  ///< empty: only with the owner's own sequences that name nothing either
+  std::string owner = {};
+  std::string share_with = {};  ///< empty: only with the owner's own sequences that name nothing either
 };
 
 struct KvCacheStats {
