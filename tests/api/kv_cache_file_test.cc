@@ -9,7 +9,7 @@
 #include "cache/crc32c.h"
 #include "regard/kv_cache.h"
 #include "regard/plan.h"
-#include "support/dense.h"
+#include "support/random_cache.h"
 #include "support/refusal.h"
 #include "support/saved_cache.h"
 

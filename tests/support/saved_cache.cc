@@ -1,4 +1,5 @@
-// tests/support/saved_cache.cc - caches with contents, their files, and files changed on purpose.
+// tests/support/saved_cache.cc - files of caches, and files changed on purpose (without gtest, for
+// fuzzing).
 #include "support/saved_cache.h"
 
 #include <stdlib.h>
@@ -12,19 +13,10 @@
 
 #include "cache/crc32c.h"
 #include "cache/snapshot_format.h"
-#include "support/dense.h"
 
 namespace regard::test {
-namespace {
-
-InputView<3> without_batch(const Dense<float>& x) {
-  return TensorView<const float, 3>(x.data.data(), {x.shape[1], x.shape[2], x.shape[3]});
-}
-
-}  // namespace
-
-TempFolder::TempFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "regard-test-XXXXXX").string();
+TempFolder::TempFolder(const std::filesystem::path& parent) {
+  std::string name = (parent / "regard-test-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
   path_ = name;
 }
@@ -49,17 +41,6 @@ std::string read_bytes(const std::filesystem::path& path) {
 
 void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-void append_random(PagedKvCache& cache, PagedKvCache::Sequence sequence, std::int64_t count,
-                   Rng& rng) {
-  const KvCacheShape& shape = cache.shape();
-  const std::int64_t at = cache.extend(sequence, count);
-  for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
-    const Dense<float> key({1, shape.num_kv_heads, count, shape.head_dim}, rng);
-    const Dense<float> value({1, shape.num_kv_heads, count, shape.value_dim}, rng);
-    cache.write(layer, sequence, at, without_batch(key), without_batch(value));
-  }
 }
 
 std::string contents(const PagedKvCache& cache, PagedKvCache::Sequence sequence) {

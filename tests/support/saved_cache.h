@@ -1,4 +1,5 @@
-// tests/support/saved_cache.h - caches with contents, their files, and files changed on purpose.
+// tests/support/saved_cache.h - files of caches, and files changed on purpose (without gtest, for
+// fuzzing).
 #pragma once
 
 #include <cstdint>
@@ -8,14 +9,14 @@
 #include <vector>
 
 #include "regard/kv_cache.h"
-#include "support/random.h"
 
 namespace regard::test {
 
 /// A folder of the test's own, removed with all that is in it.
 class TempFolder {
  public:
-  TempFolder();
+  /// In `parent`, which may be where nothing goes to a disk.
+  explicit TempFolder(const std::filesystem::path& parent = std::filesystem::temp_directory_path());
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
@@ -42,10 +43,6 @@ std::string failure(F f) {
   }
   return "nothing thrown";
 }
-
-/// `count` more tokens of random numbers, in all layers.
-void append_random(PagedKvCache& cache, PagedKvCache::Sequence sequence, std::int64_t count,
-                   Rng& rng);
 
 /// Length, evicted range and every bit of every token that is there, scales included.
 std::string contents(const PagedKvCache& cache, PagedKvCache::Sequence sequence);
