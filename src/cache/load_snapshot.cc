@@ -91,7 +91,7 @@ std::vector<Target> PagePlan::targets() const {
           {table_.sequences[page.sequence].blocks[index], page.sequence, index, page.tokens[i]});
     }
   }
-  std::ranges::stable_sort(targets, {}, &Target::block);
+  std::ranges::sort(targets, {}, &Target::block);
   return targets;
 }
 

@@ -31,7 +31,7 @@ KvCacheShape tiny_shape(DType dtype = DType::kF32) {
 
 /// Where things are in the file of tiny_sequence().
 constexpr std::size_t kTable = 64, kOwner = kTable + 8 + 5, kLength = kOwner + 8 + 3 + 8,
-                      kIds = kLength + 24, kBlocks = kIds + 8 + 2 * 4;
+                      kIds = kLength + 24, kBlocks = kIds + 8 + 8;
 
 /// 20 tokens of ann's in two blocks, with two ids.
 void save_tiny_sequence(const std::filesystem::path& file, DType dtype = DType::kF32) {
@@ -55,10 +55,11 @@ void save_tiny_pool(const std::filesystem::path& file, DType dtype) {
   cache.save_all(file, ids);
 }
 
-/// A cache that holds a sequence and a kept page, which loading must not touch.
+/// A cache that holds a sequence and a kept page, whose room loading save_tiny_pool() would need;
+/// what is refused must not touch them.
 class Bystander {
  public:
-  explicit Bystander(const KvCacheShape& shape) : cache_(shape) {
+  explicit Bystander(const KvCacheShape& shape) : cache_(with_pages(shape, 11)) {
     Rng rng(2);
     s_ = cache_.create();
     append_random(cache_, s_, 5, rng);
@@ -81,6 +82,11 @@ class Bystander {
   }
 
  private:
+  static KvCacheShape with_pages(KvCacheShape shape, std::int64_t pages) {
+    shape.budget_bytes = pages * PagedKvCache(shape).stats().page_bytes;
+    return shape;
+  }
+
   PagedKvCache cache_;
   Sequence s_ = 0;
   std::string contents_;
@@ -158,8 +164,8 @@ TEST(KvCacheDamage, ThePlaceIsNamed) {
   save_tiny_sequence(folder / "cache");
   const std::string bytes = read_bytes(folder / "cache");
   Refusals says;
-  const std::size_t records = kBlocks + 2 * 4 + 4, record = 16 * 12 + 4;
-  ASSERT_EQ(bytes.size(), records + record + 4 * 12 + 4);
+  const std::size_t records = kBlocks + 8 + 4, record = 192 + 4;
+  ASSERT_EQ(bytes.size(), records + record + 48 + 4);
   const auto range = [](std::size_t begin, std::size_t end) {
     return "bytes " + std::to_string(begin) + ".." + std::to_string(end - 1) + ": ";
   };
@@ -180,7 +186,7 @@ TEST(KvCacheDamage, WholeRecordsInAnothersPlaceAreFound) {
   append_random(cache, s, 64, rng);
   cache.save(s, folder / "cache");
   std::string bytes = read_bytes(folder / "cache");
-  const std::size_t record = 16 * 12 + 4;
+  const std::size_t record = 192 + 4;
   const std::string second = bytes.substr(bytes.size() - 3 * record, record);
   bytes.replace(bytes.size() - 3 * record, record, bytes, bytes.size() - 2 * record, record);
   bytes.replace(bytes.size() - 2 * record, record, second);
@@ -297,7 +303,7 @@ TEST(KvCacheDamage, ScalesAreFiniteAndNotNegative) {
   save_tiny_sequence(folder / "cache", DType::kI8);
   const std::string bytes = read_bytes(folder / "cache");
   Refusals refusals(tiny_shape(DType::kI8));
-  const std::size_t records = kBlocks + 2 * 4 + 4;
+  const std::size_t records = kBlocks + 8 + 4;
   for (const auto& [scale, text] :
        {std::pair{-1.0F, "-1.000000"}, std::pair{std::numeric_limits<float>::infinity(), "inf"},
         std::pair{std::nanf(""), "nan"}}) {
