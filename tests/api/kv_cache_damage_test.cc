@@ -150,7 +150,7 @@ TEST(KvCacheDamage, EveryLengthButTheRightOneIsRefused) {
     const std::string cut = with_right_checksums(bytes.substr(0, size), tiny_shape(DType::kI8));
     EXPECT_NE(says(cut), "without the path: nothing thrown") << size;
   }
-  for (const std::size_t more : {1, 4, 16, 5000}) {
+  for (const std::size_t more : {1U, 4U, 16U, 5000U}) {
     const std::string longer = bytes + std::string(more, '\0');
     const std::string sizes =
         "has " + std::to_string(longer.size()) + " bytes, expected " + std::to_string(bytes.size());
@@ -296,6 +296,17 @@ TEST(KvCacheDamage, OwnersThatShareNothingShareNoBlocks) {
   EXPECT_NE(Refusals()(with_right_checksums(bytes, tiny_shape()))
                 .find("a block is 0, expected one of its own place and owner"),
             std::string::npos);
+}
+
+TEST(KvCacheDamage, AnOwnersNameStaysOnItsLine) {
+  const TempFolder folder;
+  Rng rng(1);
+  PagedKvCache cache(tiny_shape());
+  append_random(cache, cache.create({.owner = "a\nb"}), 200, rng);
+  cache.save_all(folder / "pool");
+  EXPECT_EQ(Bystander(tiny_shape()).says(folder / "pool"),
+            "kv_cache: owner \"a?b\" needs 13 more pages of 256 bytes, 10 of 11 are left; used: "
+            "\"\" 1 in 1 sequence");
 }
 
 TEST(KvCacheDamage, ScalesAreFiniteAndNotNegative) {

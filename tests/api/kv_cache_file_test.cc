@@ -31,7 +31,7 @@ KvCacheShape small_shape(DType dtype, std::int64_t page_size) {
           .fingerprint = "a model"};
 }
 
-TEST(Crc32c, ThePublishedCheckValueWhole_InPieces_AndAtAnyAddress) {
+TEST(Crc32c, ThePublishedCheckValueAndTheSameInPieces) {
   EXPECT_EQ(cache::crc32c(std::as_bytes(std::span("123456789", 9))), 0xE3069283U);
   std::string text(67, ' ');
   std::iota(text.begin(), text.end(), '\1');

@@ -26,7 +26,7 @@ KvCacheShape shape_of(std::uint8_t choice) {
           .value_dim = 1,
           .dtype = static_cast<DType>(choice & 3U),
           .page_size = kPageSizes[choice >> 2U & 3U],
-          .budget_bytes = 1 << 20,
+          .budget_bytes = 1 << 14,
           .fingerprint = "model"};
 }
 
