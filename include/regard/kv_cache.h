@@ -41,7 +41,8 @@ struct KvCacheShape {
 /// the same `share_with`.
 struct SequenceOptions {
   std::string owner = {};
-  std::string share_with = {};  ///< empty: only with the owner's own sequences that name nothing either
+  /// Empty: only with the owner's own sequences that name nothing either.
+  std::string share_with = {};
 };
 
 struct KvCacheStats {

@@ -305,7 +305,7 @@ TEST(KvCacheDamage, AnOwnersNameStaysOnItsLine) {
   append_random(cache, cache.create({.owner = "a\nb"}), 200, rng);
   cache.save_all(folder / "pool");
   EXPECT_EQ(Bystander(tiny_shape()).says(folder / "pool"),
-            "kv_cache: owner \"a?b\" needs 13 more pages of 256 bytes, 10 of 11 are left; used: "
+            "kv_cache: owner \"a?b\" needs 13 more pages of 192 bytes, 10 of 11 are left; used: "
             "\"\" 1 in 1 sequence");
 }
 
