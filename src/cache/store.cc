@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cache/text.h"
 #include "regard/attention.h"
 
 namespace regard::cache {
@@ -94,13 +95,17 @@ void Store::evict(Id id, std::int64_t begin, std::int64_t end) {
   }
   s.evicted_begin = begin;
   s.evicted_end = end;
-  const std::int64_t unit = std::lcm(shape_.page_size, kTileKeys);
-  for (std::int64_t i = round_up(begin, unit) / shape_.page_size;
-       i < end / unit * unit / shape_.page_size; ++i) {
+  const PageRange pages = evicted_pages(begin, end);
+  for (std::int64_t i = pages.begin; i < pages.end; ++i) {
     drop(s.pages[static_cast<std::size_t>(i)]);
     s.pages[static_cast<std::size_t>(i)] = SequenceState::kEvicted;
     s.table[static_cast<std::size_t>(i)] = nullptr;
   }
+}
+
+Store::PageRange Store::evicted_pages(std::int64_t begin, std::int64_t end) const {
+  const std::int64_t unit = std::lcm(shape_.page_size, kTileKeys);
+  return {round_up(begin, unit) / shape_.page_size, end / unit * unit / shape_.page_size};
 }
 
 void Store::publish(Id id, Ids ids) {
@@ -219,7 +224,7 @@ float Store::element(const Row& row, std::int64_t i) const {
 void Store::need(std::int64_t pages, const std::string& owner) const {
   const std::int64_t free = pool_.free() + index_.num_kept();
   if (pages <= free) return;
-  throw CacheFull("kv_cache: owner \"" + owner + "\" needs " + std::to_string(pages) +
+  throw CacheFull("kv_cache: owner " + in_quotes(owner) + " needs " + std::to_string(pages) +
                   " more pages of " + std::to_string(layout_.page_bytes) + " bytes, " +
                   std::to_string(free) + " of " + std::to_string(pool_.most()) +
                   " are left; used: " + usage());
@@ -243,7 +248,7 @@ std::string Store::usage() const {
   std::string text;
   for (std::size_t i = 0; i < std::min(kMost, sorted.size()); ++i) {
     const auto& [owner, use] = sorted[i];
-    text += (i == 0 ? "\"" : ", \"") + owner + "\" " + std::to_string(use.pages) + " in " +
+    text += (i == 0 ? "" : ", ") + in_quotes(owner) + " " + std::to_string(use.pages) + " in " +
             std::to_string(use.sequences) + (use.sequences == 1 ? " sequence" : " sequences");
   }
   if (sorted.size() > kMost)

@@ -121,7 +121,7 @@ void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size
   std::string_view part = text.substr(begin, end - begin);
   std::size_t before = 0;  // bytes of `part` that are not of the text
   if (vocabulary_.add_prefix_space && part.front() != ' ') {
-    with_space = " " + std::string(part);
+    with_space.append(" ").append(part);
     part = with_space;
     before = 1;
   }

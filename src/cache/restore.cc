@@ -1,0 +1,47 @@
+// src/cache/restore.cc - sequences of a file as new sequences over new pages.
+#include "cache/store.h"
+
+namespace regard::cache {
+
+std::vector<Store::Id> Store::restore(const std::vector<SequenceState>& states,
+                                      std::int64_t num_pages) {
+  if (states.empty()) return {};
+  need(num_pages, states.front().options.owner);
+  std::vector<Id> ids;
+  std::vector<std::int32_t> pages;
+  ids.reserve(states.size());
+  pages.reserve(static_cast<std::size_t>(num_pages));
+  const auto let_go_of_pages = [&] {
+    for (const std::int32_t page : pages) drop(page);
+  };
+  try {
+    while (static_cast<std::int64_t>(pages.size()) < num_pages) pages.push_back(take());
+    for (const SequenceState& from : states) {
+      ids.push_back(create(from.options));
+      fill(sequences_.at(ids.back()), from, pages);
+    }
+  } catch (...) {
+    for (const Id id : ids) release(id);
+    let_go_of_pages();
+    throw;
+  }
+  let_go_of_pages();
+  return ids;
+}
+
+void Store::fill(SequenceState& s, const SequenceState& from, std::span<const std::int32_t> pages) {
+  s.pages.reserve(from.pages.size());
+  s.table.reserve(from.pages.size());
+  for (const std::int32_t number : from.pages) {
+    const bool evicted = number == SequenceState::kEvicted;
+    const std::int32_t page = evicted ? number : pages[static_cast<std::size_t>(number)];
+    hold(page);
+    s.pages.push_back(page);
+    s.table.push_back(evicted ? nullptr : pool_.data(page));
+  }
+  s.length = from.length;
+  s.evicted_begin = from.evicted_begin;
+  s.evicted_end = from.evicted_end;
+}
+
+}  // namespace regard::cache
