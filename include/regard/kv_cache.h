@@ -25,7 +25,8 @@ struct KvCacheShape {
   std::int64_t head_dim = 0;      ///< D, 1..1024
   std::int64_t value_dim = 0;     ///< E, 1..1024
   /// Of keys and values: kF32, kBF16, kF16, or kI8, which keeps a float32 scale for each row (key
-  /// or value of a token and head) and rounds to the nearest 1/127 of its largest magnitude.
+  /// or value of a token and head) and rounds to the nearest 1/127 of its largest magnitude (to 0
+  /// where that is below 2^-100).
   DType dtype = DType::kF32;
   /// Tokens of a page, a multiple of 16. A page holds them for all layers. A page as long as the
   /// longest sequence makes the cache contiguous.
@@ -107,7 +108,8 @@ class PagedKvCache {
   void truncate(Sequence sequence, std::int64_t length);
   /// Gives back every page with tokens of [keep_first, length - keep_last) alone, those positions
   /// being forgotten for good; attention whose mask allows a query to see one of them is refused.
-  /// Positions do not change.
+  /// Positions do not change. What is evicted of a sequence is one range: the next one must touch
+  /// it.
   void evict(Sequence sequence, std::int64_t keep_first, std::int64_t keep_last);
 
   /// Says which tokens the sequence's keys and values belong to, all of them from position 0 on.

@@ -46,6 +46,12 @@ inline void check_elements(const char* what, std::initializer_list<std::int64_t>
   }
 }
 
+/// A tensor has no scales for its rows.
+template <class What>
+void refuse_int8(const What& what, DType dtype, const char* but = "") {
+  if (dtype == DType::kI8) refuse(what, "int8", std::string("f32, bf16 or f16") + but);
+}
+
 inline void check_aligned(const char* what, const void* data, std::size_t bytes) {
   if (reinterpret_cast<std::uintptr_t>(data) % bytes != 0)
     refuse(what, "not aligned", "an address that is a multiple of " + std::to_string(bytes));

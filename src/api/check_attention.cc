@@ -31,12 +31,17 @@ void check_shape(const AttentionShape& s) {
                  {s.batch, s.num_kv_heads, s.kv_len, std::max(s.head_dim, s.value_dim)});
   if (s.page_size != 0) {
     check_page_size("attention: page_size", s.page_size);
-  } else if (s.key_dtype == DType::kI8 || s.value_dtype == DType::kI8) {
-    refuse("attention: key_dtype", "int8",
-           "f32, bf16 or f16, but of pages, whose rows have scales");
+    if (s.value_dtype != s.key_dtype)
+      refuse("attention: value_dtype", name_of(s.value_dtype),
+             std::string(name_of(s.key_dtype)) + " (key_dtype), with pages");
   }
-  if (s.query_dtype == DType::kI8 || s.out_dtype == DType::kI8)
-    refuse("attention: query_dtype", "int8", "f32, bf16 or f16");
+  if (s.page_size == 0) {
+    constexpr const char* kPages = ", but of pages, whose rows have scales";
+    refuse_int8("attention: key_dtype", s.key_dtype, kPages);
+    refuse_int8("attention: value_dtype", s.value_dtype, kPages);
+  }
+  refuse_int8("attention: query_dtype", s.query_dtype);
+  refuse_int8("attention: out_dtype", s.out_dtype);
   if (s.num_heads % s.num_kv_heads != 0) {
     refuse("attention: num_heads", std::to_string(s.num_heads),
            "a multiple of num_kv_heads (" + std::to_string(s.num_kv_heads) + ")");
@@ -156,7 +161,7 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_view("attention: query", call.query, {s.batch, s.num_heads, s.q_len, s.head_dim},
              {"batch", "num_heads", "q_len", "head_dim"}, s.query_dtype);
   check_range("attention: key.shape[2]", kv_len, 0, s.kv_len);
-  if (call.key.tables == nullptr) {
+  if (call.key.page_size == 0) {
     check_equal("attention: page_size", 0, s.page_size, "the plan's: give pages");
     check_view("attention: key", call.key, {s.batch, s.num_kv_heads, kv_len, s.head_dim},
                {"batch", "num_kv_heads", "kv_len", "head_dim"}, s.key_dtype);
@@ -184,9 +189,43 @@ void check_run(const exec::Setup& setup, const exec::Call& call, const RunOption
   check_aligned("attention: workspace.data()", options.workspace.data(), 64);
 }
 
+namespace {
+
+void check_offsets(const PagedView& p) {
+  const auto check = [](const char* what, std::int64_t offset, std::int64_t unit) {
+    if (offset < 0 || offset % unit != 0)
+      refuse(what, std::to_string(offset), "a multiple of " + std::to_string(unit));
+  };
+  const auto element = static_cast<std::int64_t>(size_of(p.dtype));
+  check("attention: pages.key_offset", p.key_offset, element);
+  check("attention: pages.value_offset", p.value_offset, element);
+  if (p.dtype != DType::kI8) return;
+  check("attention: pages.key_scale_offset", p.key_scale_offset, sizeof(float));
+  check("attention: pages.value_scale_offset", p.value_scale_offset, sizeof(float));
+}
+
+/// A page is there unless all tiles that it has a part of were evicted.
+void check_table(const PagedView& p, std::size_t i) {
+  constexpr std::int64_t kTile = exec::kTileKeys;
+  const std::string what = "attention: pages.tables[" + std::to_string(i) + "]";
+  if (p.tables[i] == nullptr && p.kv_lens[i] > 0) refuse(what, "null", "a list of pages");
+  const bool some = !p.evicted_begin.empty();
+  const std::int64_t begin = some ? p.evicted_begin[i] : 0, end = some ? p.evicted_end[i] : 0;
+  for (std::int64_t first = 0; first < p.kv_lens[i]; first += p.page_size) {
+    if (p.tables[i][first / p.page_size] != nullptr) continue;
+    const std::int64_t last = (first + p.page_size + kTile - 1) / kTile * kTile;
+    if (first / kTile * kTile >= begin && std::min(last, p.kv_lens[i]) <= end) continue;
+    refuse(what + "[" + std::to_string(first / p.page_size) + "]", "null",
+           "a page, unless all of its keys were evicted");
+  }
+}
+
+}  // namespace
+
 void check_pages(const exec::Setup& setup, const PagedView& p, const RunOptions& options) {
   const AttentionShape& s = setup.shape;
   const auto sequences = std::ssize(setup.sequences);
+  check_page_size("attention: pages.page_size", p.page_size);
   check_equal("attention: pages.page_size", p.page_size, s.page_size, "the plan's");
   if (p.dtype != s.key_dtype)
     refuse("attention: pages.dtype", name_of(p.dtype),
@@ -200,10 +239,13 @@ void check_pages(const exec::Setup& setup, const PagedView& p, const RunOptions&
                      [&](std::size_t) { return s.kv_len; });
   if (!options.kv_lens.empty())
     refuse("attention: kv_lens", "given", "none: the view of the pages has them");
-  for (std::size_t i = 0; i < p.tables.size(); ++i) {
-    if (p.tables[i] == nullptr && p.kv_lens[i] > 0)
-      refuse("attention: pages.tables[" + std::to_string(i) + "]", "null", "a list of pages");
-  }
+  check_offsets(p);
+  check_equal("attention: pages.evicted_end.size()", std::ssize(p.evicted_end),
+              std::ssize(p.evicted_begin), "as evicted_begin");
+  if (!p.evicted_begin.empty())
+    check_equal("attention: pages.evicted_begin.size()", std::ssize(p.evicted_begin), sequences,
+                "sequences");
+  for (std::size_t i = 0; i < p.tables.size(); ++i) check_table(p, i);
 }
 
 void check_evicted(const exec::Setup& setup, const exec::Call& call, const PagedView& pages) {

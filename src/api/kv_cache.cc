@@ -2,6 +2,7 @@
 #include "regard/kv_cache.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -11,6 +12,7 @@
 #include "api/check.h"
 #include "cache/snapshot.h"
 #include "cache/store.h"
+#include "exec/float_environment.h"
 #include "kernels/kernels.h"
 #include "plan/isa.h"
 
@@ -21,6 +23,7 @@ using cache::SequenceState;
 using cache::Store;
 
 constexpr std::int64_t kMostExtent = std::int64_t{1} << 40;
+constexpr std::int64_t kMostDim = 1024;
 
 void check_shape(const KvCacheShape& s) {
   if (s.fingerprint.size() > 4096)
@@ -28,8 +31,8 @@ void check_shape(const KvCacheShape& s) {
                 "at most 4096");
   api::check_range("kv_cache: num_layers", s.num_layers, 1, kMostExtent);
   api::check_range("kv_cache: num_kv_heads", s.num_kv_heads, 1, kMostExtent);
-  api::check_range("kv_cache: head_dim", s.head_dim, 1, 1024);
-  api::check_range("kv_cache: value_dim", s.value_dim, 1, 1024);
+  api::check_range("kv_cache: head_dim", s.head_dim, 1, kMostDim);
+  api::check_range("kv_cache: value_dim", s.value_dim, 1, kMostDim);
   api::check_page_size("kv_cache: page_size", s.page_size);
   api::check_elements("kv_cache: num_layers * num_kv_heads * page_size * head_dim * 16",
                       {s.num_layers, s.num_kv_heads, s.page_size, std::max(s.head_dim, s.value_dim),
@@ -44,36 +47,48 @@ void check_shape(const KvCacheShape& s) {
     api::refuse("kv_cache: budget_bytes", std::to_string(s.budget_bytes), "at most 2^30 pages");
 }
 
+void check_finite(const char* what, const InputView<3>& view) {
+  const auto is_finite = plan::active_table().is_finite[kernels::index(view.dtype)];
+  const auto bytes = static_cast<std::int64_t>(size_of(view.dtype));
+  for (std::int64_t head = 0; head < view.shape[0]; ++head) {
+    for (std::int64_t token = 0; token < view.shape[1]; ++token) {
+      const auto* row = static_cast<const std::byte*>(view.data) +
+                        (head * view.strides[0] + token * view.strides[1]) * bytes;
+      if (is_finite({row, 1, view.shape[2], 0, view.strides[2]})) continue;
+      api::refuse(
+          std::string(what) + "[" + std::to_string(head) + ", " + std::to_string(token) + "]",
+          "not finite", "finite numbers in an int8 cache");
+    }
+  }
+}
+
 /// A row of any dtype and stride into storage.
 class RowWriter {
  public:
-  RowWriter(const KvCacheShape& shape, std::int64_t columns)
-      : table_(plan::active_table()),
-        dtype_(shape.dtype),
-        row_(static_cast<std::size_t>(columns)) {}
+  explicit RowWriter(DType dtype) : table_(plan::active_table()), dtype_(dtype) {}
 
-  /// False when int8 meets a number that is not finite.
-  bool write(const InputView<3>& from, std::int64_t head, std::int64_t token, Store::Row to) {
+  void write(const InputView<3>& from, std::int64_t head, std::int64_t token, Store::Row to) {
+    const std::int64_t columns = from.shape[2];
     const auto bytes = static_cast<std::int64_t>(size_of(from.dtype));
     const std::int64_t offset = head * from.strides[0] + token * from.strides[1];
     const auto* source = static_cast<const std::byte*>(from.data) + offset * bytes;
     if (from.dtype == dtype_ && from.strides[2] == 1) {
-      std::memcpy(to.data, source, row_.size() * static_cast<std::size_t>(bytes));
-      return true;
+      std::memcpy(to.data, source, static_cast<std::size_t>(columns * bytes));
+      return;
     }
     const float* row = reinterpret_cast<const float*>(source);
     if (from.dtype != DType::kF32 || from.strides[2] != 1) {
-      table_.f32->load_rows[kernels::index(from.dtype)](
-          {source, 1, std::ssize(row_), 0, from.strides[2]}, row_.data(), std::ssize(row_));
+      table_.f32->load_rows[kernels::index(from.dtype)]({source, 1, columns, 0, from.strides[2]},
+                                                        row_.data(), columns);
       row = row_.data();
     }
-    return table_.store_row[kernels::index(dtype_)](row, std::ssize(row_), to.data, to.scale);
+    table_.store_row[kernels::index(dtype_)](row, columns, to.data, to.scale);
   }
 
  private:
   const kernels::KernelTable& table_;
   DType dtype_;
-  std::vector<float> row_;
+  std::array<float, kMostDim> row_;
 };
 
 }  // namespace
@@ -97,14 +112,10 @@ struct PagedKvCache::Impl {
 void PagedKvCache::Impl::write_part(Store::Part part, std::int64_t layer, Sequence sequence,
                                     std::int64_t position, const InputView<3>& from) {
   const SequenceState& s = store.at(sequence);
-  RowWriter writer(store.shape(), from.shape[2]);
+  RowWriter writer(store.shape().dtype);
   for (std::int64_t head = 0; head < from.shape[0]; ++head) {
     for (std::int64_t token = 0; token < from.shape[1]; ++token) {
-      if (writer.write(from, head, token, store.row(part, s, {layer, head, position + token})))
-        continue;
-      const std::string what = part == Store::Part::kKey ? "kv_cache: key" : "kv_cache: value";
-      api::refuse(what + "[" + std::to_string(head) + ", " + std::to_string(token) + "]",
-                  "not finite", "finite numbers in an int8 cache");
+      writer.write(from, head, token, store.row(part, s, {layer, head, position + token}));
     }
   }
 }
@@ -151,10 +162,10 @@ void PagedKvCache::write(std::int64_t layer, Sequence sequence, std::int64_t pos
   const KvCacheShape& shape = impl_->store.shape();
   api::check_range("kv_cache: layer", layer, 0, shape.num_layers - 1);
   const std::int64_t tokens = key.shape[1];
+  api::check_range("kv_cache: key.shape[1]", tokens, 0, kMostExtent);
   for (const auto& [name, view, dim] : {std::tuple{"kv_cache: key", &key, shape.head_dim},
                                         std::tuple{"kv_cache: value", &value, shape.value_dim}}) {
-    if (view->dtype == DType::kI8)
-      api::refuse(std::string(name) + ".dtype", "int8", "f32, bf16 or f16");
+    api::refuse_int8(std::string(name) + ".dtype", view->dtype);
     api::check_view(name, *view, {shape.num_kv_heads, tokens, dim},
                     {"num_kv_heads", "tokens of key", "dim"}, view->dtype);
   }
@@ -164,6 +175,11 @@ void PagedKvCache::write(std::int64_t layer, Sequence sequence, std::int64_t pos
     api::refuse("kv_cache: position", std::to_string(position),
                 "outside of " + std::to_string(s.evicted_begin) + ".." +
                     std::to_string(s.evicted_end - 1) + ", which were evicted");
+  }
+  const exec::FloatEnvironment environment;
+  if (shape.dtype == DType::kI8) {
+    check_finite("kv_cache: key", key);
+    check_finite("kv_cache: value", value);
   }
   impl_->store.own(sequence, position, position + tokens);
   impl_->write_part(Store::Part::kKey, layer, sequence, position, key);
@@ -176,11 +192,16 @@ void PagedKvCache::truncate(Sequence sequence, std::int64_t length) {
 }
 
 void PagedKvCache::evict(Sequence sequence, std::int64_t keep_first, std::int64_t keep_last) {
-  const std::int64_t length = impl_->find(sequence).length;
+  const SequenceState& s = impl_->find(sequence);
   api::check_range("kv_cache: keep_first", keep_first, 0, kMostExtent);
   api::check_range("kv_cache: keep_last", keep_last, 0, kMostExtent);
-  if (keep_first + keep_last >= length) return;
-  impl_->store.evict(sequence, keep_first, length - keep_last);
+  const std::int64_t end = s.length - keep_last;
+  if (keep_first >= end) return;
+  if (s.evicted_end > 0) {  // what is between would be lost too
+    api::check_range("kv_cache: keep_first", keep_first, 0, s.evicted_end);
+    api::check_range("kv_cache: length - keep_last", end, s.evicted_begin, s.length);
+  }
+  impl_->store.evict(sequence, keep_first, end);
 }
 
 void PagedKvCache::publish(Sequence sequence, std::span<const std::int32_t> ids) {
@@ -228,6 +249,7 @@ void PagedKvCache::read(std::int64_t layer, Sequence sequence, TensorView<float,
                   {"num_kv_heads", "length", "head_dim"});
   api::check_view("kv_cache: value", value, {shape.num_kv_heads, s.length, shape.value_dim},
                   {"num_kv_heads", "length", "value_dim"});
+  const exec::FloatEnvironment environment;
   const auto read_row = [&](Store::Part part, const TensorView<float, 3>& to, std::int64_t head,
                             std::int64_t position) {
     const Store::Row row = impl_->store.row(part, s, {layer, head, position});

@@ -88,6 +88,8 @@ void check_views(const InputView<4>& x, const OutputView<4>& out, std::int64_t h
   for (std::size_t i = 0; i < 3; ++i) {
     check_range("Rope: x.shape[" + std::to_string(i) + "]", x.shape[i], 0, kMostExtent);
   }
+  api::refuse_int8("Rope: x.dtype", x.dtype);
+  api::refuse_int8("Rope: out.dtype", out.dtype);
   api::check_view("Rope: x", x, {x.shape[0], x.shape[1], x.shape[2], head_dim},
                   {"", "", "", "head_dim"}, x.dtype);
   api::check_view("Rope: out", out, x.shape, {"as x", "as x", "as x", "as x"}, out.dtype);

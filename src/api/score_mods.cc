@@ -41,6 +41,7 @@ void check(const Bias& mod, const AttentionShape& s, const std::string& what) {
     refuse(what + ".values.shape[" + std::to_string(i) + "]", std::to_string(came),
            "1 or " + std::to_string(wanted[i]) + " (" + kNames[i] + ")");
   }
+  refuse_int8(what + ".values.dtype", mod.values.dtype);
   check_view((what + ".values").c_str(), mod.values, mod.values.shape, kNames, mod.values.dtype);
 }
 

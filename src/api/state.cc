@@ -77,6 +77,7 @@ AttentionState merge(const AttentionState& left, AttentionState right) {
 void finish(const AttentionState& state, OutputView<4> out, std::optional<TensorView<float, 3>> lse,
             std::span<const float> sinks) {
   check_state("finish: state", state);
+  api::refuse_int8("finish: out.dtype", out.dtype);
   api::check_view("finish: out", out, {state.batch, state.num_heads, state.q_len, state.value_dim},
                   {"batch", "num_heads", "q_len", "value_dim"}, out.dtype);
   if (lse) {

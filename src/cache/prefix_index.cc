@@ -2,6 +2,8 @@
 // each namespace.
 #include "cache/prefix_index.h"
 
+#include <utility>
+
 namespace regard::cache {
 
 PrefixIndex::Node PrefixIndex::find(const std::string& space, Node parent, Ids ids) const {
@@ -13,17 +15,23 @@ PrefixIndex::Node PrefixIndex::find(const std::string& space, Node parent, Ids i
 
 PrefixIndex::Node PrefixIndex::insert(const std::string& space, Node parent, Ids ids,
                                       std::int32_t page) {
-  const auto in = spaces_.try_emplace(space).first;
+  // What may throw comes before what changes.
   const Node node = last_node_ + 1;
-  const auto place = in->second.try_emplace(Key{parent, {ids.begin(), ids.end()}}, node).first;
   const auto above = entries_.find(parent);
   const std::int64_t height = above == entries_.end() ? 0 : above->second.age.height - 1;
-  entries_.try_emplace(node, Entry{in, place, page, {clock_, height, node}, false});
+  const Age age{clock_, height, node};
+  std::set<Age> unkept{age};
+  Space one;
+  one.try_emplace(Key{parent, {ids.begin(), ids.end()}}, node);
+  const auto in = spaces_.try_emplace(space).first;
+  Entry& entry = entries_.try_emplace(node).first->second;
+  const auto place = in->second.insert(one.extract(one.begin())).position;
+  entry = {in, place, page, age, unkept.extract(unkept.begin())};
   last_node_ = node;
   return node;
 }
 
-void PrefixIndex::erase(Node node) {
+void PrefixIndex::erase(Node node) noexcept {
   const auto found = entries_.find(node);
   const Entry& entry = found->second;
   kept_.erase(entry.age);
@@ -32,22 +40,28 @@ void PrefixIndex::erase(Node node) {
   entries_.erase(found);
 }
 
-void PrefixIndex::touch(Node node) {
+void PrefixIndex::touch(Node node) noexcept {
   ++clock_;
   for (auto at = entries_.find(node); at != entries_.end();
        at = entries_.find(at->second.place->first.parent)) {
     Entry& entry = at->second;
-    kept_.erase(entry.age);
+    const bool kept = entry.unkept.empty();
+    if (kept) entry.unkept = kept_.extract(entry.age);
     entry.age.last_use = clock_;
-    if (entry.kept) kept_.insert(entry.age);
+    if (kept) keep(entry);
   }
 }
 
-void PrefixIndex::set_kept(Node node, bool kept) {
-  Entry& entry = entries_.at(node);
-  entry.kept = kept;
-  if (kept) kept_.insert(entry.age);
-  if (!kept) kept_.erase(entry.age);
+void PrefixIndex::keep(Entry& entry) noexcept {
+  entry.unkept.value() = entry.age;
+  kept_.insert(std::move(entry.unkept));
+}
+
+void PrefixIndex::set_kept(Node node, bool kept) noexcept {
+  Entry& entry = entries_.find(node)->second;
+  if (kept == entry.unkept.empty()) return;
+  if (kept) keep(entry);
+  if (!kept) entry.unkept = kept_.extract(entry.age);
 }
 
 }  // namespace regard::cache

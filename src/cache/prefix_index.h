@@ -27,15 +27,13 @@ class PrefixIndex {
   /// Puts a page there; there must be none yet.
   Node insert(const std::string& space, Node parent, Ids ids, std::int32_t page);
   /// Takes the page out; what came after it is not found any more.
-  void erase(Node node);
-  bool has(Node node) const { return entries_.contains(node); }
+  void erase(Node node) noexcept;
   std::int32_t page(Node node) const { return entries_.at(node).page; }
-  std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
 
   /// Says that the path to the node was of use: none of it is older than what hangs on it.
-  void touch(Node node);
+  void touch(Node node) noexcept;
   /// Whether nobody but the index holds the page.
-  void set_kept(Node node, bool kept);
+  void set_kept(Node node, bool kept) noexcept;
   /// Of the kept pages the one that was of use longest ago, or kNothing.
   Node oldest_kept() const { return kept_.empty() ? kNothing : kept_.begin()->node; }
   std::int64_t num_kept() const { return static_cast<std::int64_t>(kept_.size()); }
@@ -58,8 +56,11 @@ class PrefixIndex {
     Space::iterator place;
     std::int32_t page;
     Age age;
-    bool kept;
+    std::set<Age>::node_type
+        unkept;  ///< what goes to kept_ and comes back: keeping never allocates
   };
+
+  void keep(Entry& entry) noexcept;
 
   std::map<std::string, Space> spaces_;
   std::map<Node, Entry> entries_;

@@ -6,16 +6,13 @@ namespace regard::cache {
 std::vector<Store::Id> Store::restore(const std::vector<SequenceState>& states,
                                       std::int64_t num_pages) {
   if (states.empty()) return {};
-  need(num_pages, states.front().options.owner);
   std::vector<Id> ids;
-  std::vector<std::int32_t> pages;
   ids.reserve(states.size());
-  pages.reserve(static_cast<std::size_t>(num_pages));
+  const std::vector<std::int32_t> pages = take(num_pages, states.front().options.owner);
   const auto let_go_of_pages = [&] {
     for (const std::int32_t page : pages) drop(page);
   };
   try {
-    while (static_cast<std::int64_t>(pages.size()) < num_pages) pages.push_back(take());
     for (const SequenceState& from : states) {
       ids.push_back(create(from.options));
       fill(sequences_.at(ids.back()), from, pages);

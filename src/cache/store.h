@@ -31,6 +31,8 @@ struct SequenceState {
   std::vector<const std::byte*> table;  ///< null where a page was evicted
   std::int64_t evicted_begin = 0, evicted_end = 0;
   std::int64_t published = 0;  ///< pages of which the index knows what they hold
+  /// Tokens [length, stale_end) of the last page hold numbers that truncate() forgot.
+  std::int64_t stale_end = 0;
 
   std::string space() const { return space_of(options); }
 };
@@ -89,18 +91,26 @@ class Store {
   std::int64_t pages_for(std::int64_t tokens) const {
     return (tokens + shape_.page_size - 1) / shape_.page_size;
   }
+  /// Pages that are evicted together, so that no tile of attention loses a part.
+  std::int64_t unit_pages() const;
   /// Throws CacheFull unless so many pages can be had.
   void need(std::int64_t pages, const std::string& owner) const;
   std::string usage() const;
-  std::int32_t take();
-  void hold(std::int32_t page);
-  void drop(std::int32_t page);
-  bool is_shared(std::int32_t page) const { return pool_.references(page) > 1; }
-  void replace(SequenceState& s, std::int64_t i, std::int32_t page);
-  void own_page(SequenceState& s, std::int64_t i);
-  void forget(PrefixIndex::Node node);
+  std::vector<std::int32_t> take(std::int64_t pages, const std::string& owner);
+  // None of these allocates: what has begun to change ends.
+  void hold(std::int32_t page) noexcept;
+  void drop(std::int32_t page) noexcept;
+  bool is_shared(std::int32_t page) const noexcept {
+    return page != SequenceState::kEvicted && pool_.references(page) > 1;
+  }
+  void replace(SequenceState& s, std::int64_t i, std::int32_t page) noexcept;
+  void replace_by_copy(SequenceState& s, std::int64_t i, std::int32_t page) noexcept;
+  void wipe(const SequenceState& s, std::int64_t begin, std::int64_t end) const noexcept;
+  void forget(PrefixIndex::Node node) noexcept;
   void fill(SequenceState& s, const SequenceState& from, std::span<const std::int32_t> pages);
-  PrefixIndex::Node& node_of(std::int32_t page);
+  PrefixIndex::Node& node_of(std::int32_t page) noexcept {
+    return nodes_[static_cast<std::size_t>(page)];
+  }
 
   KvCacheShape shape_;
   PageLayout layout_;

@@ -209,7 +209,7 @@ struct KernelTable {
                       std::int64_t to_stride),
              kDTypes>
       finish;
-  std::array<bool (*)(const float* row, std::int64_t columns, void* to, float* scale), kDTypes>
+  std::array<void (*)(const float* row, std::int64_t columns, void* to, float* scale), kDTypes>
       store_row;
   void (*exp)(const float* x, float* y, std::int64_t n);  ///< y[i] = exp(x[i]), x <= 0
   void (*soft_cap)(float* scores, std::int64_t columns, float cap);

@@ -315,38 +315,35 @@ void Finish(const float* out, float sum, std::int64_t columns, void* to, std::in
   for (; i < columns; ++i) place[i * to_stride] = T(out[i] / sum + 0.0f);
 }
 
-/// A row into storage: true, or false when int8 meets a number that is not finite.
+/// A row into storage.
 template <class T>
-bool StoreRow(const float* row, std::int64_t columns, void* to, float* /*scale*/) {
+void StoreRow(const float* row, std::int64_t columns, void* to, float* /*scale*/) {
   T* place = static_cast<T*>(to);
   std::int64_t i = 0;
   for (; i + kLanes <= columns; i += kLanes) Put(hn::LoadU(Floats(), row + i), place + i);
   for (; i < columns; ++i) place[i] = T(row[i]);
-  return true;
 }
 
+HWY_INLINE std::size_t LanesLeft(std::int64_t columns) {
+  return static_cast<std::size_t>(HWY_MIN(columns, std::int64_t{kLanes}));
+}
 /// to[i] = row[i] 127 / largest magnitude, to the nearest, ties to even; scale = largest / 127.
-inline bool StoreRowInt8(const float* row, std::int64_t columns, void* to, float* scale) {
+/// Finite.
+inline void StoreRowInt8(const float* row, std::int64_t columns, void* to, float* scale) {
   constexpr float kLeast = 0x1p-100f;  // less is 0: its reciprocal would not be a number
   const Floats d;
   const hn::Rebind<std::int8_t, Floats> d8;
-  Vector largest = hn::Zero(d), poison = hn::Zero(d);
-  for (std::int64_t i = 0; i < columns; i += kLanes) {
-    const Vector x =
-        Load(row + i, static_cast<std::size_t>(HWY_MIN(columns - i, std::int64_t{kLanes})));
-    largest = hn::Max(largest, hn::Abs(x));
-    poison = hn::MulAdd(x, hn::Zero(d), poison);  // NaN when x is not finite
-  }
-  if (!hn::AllTrue(d, hn::Eq(poison, hn::Zero(d)))) return false;
+  Vector largest = hn::Zero(d);
+  for (std::int64_t i = 0; i < columns; i += kLanes)
+    largest = hn::Max(largest, hn::Abs(Load(row + i, LanesLeft(columns - i))));
   const float most = FoldLanes<Larger>(d, largest);
   *scale = most < kLeast ? 0.0f : most / 127.0f;
   const Vector factor = hn::Set(d, most < kLeast ? 0.0f : 127.0f / most);
   for (std::int64_t i = 0; i < columns; i += kLanes) {
-    const auto count = static_cast<std::size_t>(HWY_MIN(columns - i, std::int64_t{kLanes}));
-    const auto whole = hn::NearestInt(hn::Mul(Load(row + i, count), factor));
-    hn::StoreN(hn::DemoteTo(d8, whole), d8, static_cast<std::int8_t*>(to) + i, count);
+    const auto whole = hn::NearestInt(hn::Mul(Load(row + i, LanesLeft(columns - i)), factor));
+    hn::StoreN(hn::DemoteTo(d8, whole), d8, static_cast<std::int8_t*>(to) + i,
+               LanesLeft(columns - i));
   }
-  return true;
 }
 
 inline void ExpArray(const float* x, float* y, std::int64_t n) {

@@ -78,11 +78,14 @@ double score_error(const DotSize& size, double scale, std::int64_t head_dim, boo
   const std::int64_t roundings = size.row_scale > 0 ? kInt8Roundings : 0;
   const double a = std::abs(scale), dim = static_cast<double>(head_dim),
                g = gamma(head_dim + 1 + roundings);
-  const double largest = size.products * (1 + g) * std::max(a, 1.0);
+  // Its 8 bits are what the query meets: without a scale below 1 they may overflow.
+  const double products =
+      size.row_scale > 0 ? std::max(size.products, size.products / size.row_scale) : size.products;
+  const double largest = products * (1 + g) * std::max(a, 1.0);
   if (!(largest < kLargest)) return kInfinity;
   const double flushed =
       bf16_dots ? kNormal * (dim + size.factors) : dim * kSubnormal * std::max(1.0, size.row_scale);
-  return g * a * size.products + a * flushed * (1 + g) + kSubnormal;
+  return g * a * size.products + a * flushed * (1 + g) + kSubnormal * (1 + size.row_scale);
 }
 
 double rounded(double value, double error) {

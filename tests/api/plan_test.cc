@@ -5,55 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <new>
 #include <thread>
 
+#include "support/allocations.h"
 #include "support/dense.h"
-
-namespace regard::test {
-namespace {
-
-std::atomic<std::int64_t> allocations{0};
-
-}  // namespace
-}  // namespace regard::test
-
-// Sanitizers bring their own allocator and check that new and delete are its pair.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define REGARD_COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define REGARD_COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef REGARD_COUNTS_ALLOCATIONS
-#define REGARD_COUNTS_ALLOCATIONS 1
-#endif
-
-#if REGARD_COUNTS_ALLOCATIONS
-// Every allocation of this program is counted. Not inlined: the compiler would think free() a
-// mismatch.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++regard::test::allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-  ++regard::test::allocations;
-  const auto align = static_cast<std::size_t>(alignment);
-  if (void* memory = std::aligned_alloc(align, (size + align - 1) / align * align)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
-#endif
 
 namespace regard::test {
 namespace {
@@ -89,7 +45,7 @@ void expect_no_allocation(const AttentionOptions& options, std::int64_t rows) {
 }
 
 TEST(PlanRuns, AllocateNothing) {
-  if (!REGARD_COUNTS_ALLOCATIONS) GTEST_SKIP() << "a sanitizer's allocator is in place";
+  if (!kCountsAllocations) GTEST_SKIP() << "a sanitizer's allocator is in place";
   const std::unique_ptr<Executor> pool = make_thread_pool(3);
   const std::vector<float> sinks{1, 2, 3, 4};
   for (const std::int64_t rows : {1, 100}) {
