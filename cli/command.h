@@ -33,12 +33,12 @@ struct Verb {
   void (*run)(std::span<const char* const> arguments);
 };
 std::span<const Verb> verbs();
-void bench(std::span<const char* const> arguments);   // cli/bench.cc
+void bench(std::span<const char* const> arguments);     // cli/bench.cc
 void generate(std::span<const char* const> arguments);  // cli/generate.cc
-void look(std::span<const char* const> arguments);    // cli/look.cc
-void mask(std::span<const char* const> arguments);    // cli/mask.cc
-void models(std::span<const char* const> arguments);  // cli/models.cc
-void plan(std::span<const char* const> arguments);    // cli/plan.cc
+void look(std::span<const char* const> arguments);      // cli/look.cc
+void mask(std::span<const char* const> arguments);      // cli/mask.cc
+void models(std::span<const char* const> arguments);    // cli/models.cc
+void plan(std::span<const char* const> arguments);      // cli/plan.cc
 
 /// Fills app's options. False when it was asked for help, which has then been printed. Throws
 /// UsageError.

@@ -16,8 +16,8 @@
 #include "cli/look_options.h"
 #include "cli/output.h"
 #include "cli/unicode.h"
-#include "regard/executor.h"
 #include "regard/attention.h"
+#include "regard/executor.h"
 #include "regard/model/chat.h"
 #include "regard/model/generate.h"
 
@@ -79,22 +79,21 @@ class Session {
  public:
   explicit Session(const GenerateArguments& arguments)
       : arguments_(arguments),
-        found_(find_model(arguments.model)),
-        executor_(make_thread_pool(arguments.threads)) {
-    if (!found_.decodes())
-      throw std::runtime_error("model " + found_.name + " is of the family " + found_.family +
-                               ", which does not generate; take smollm2");
-    if (!arguments.raw) chat_ = model::ChatTemplate::load(found_.source());
-    tokenizer_.emplace(model::Tokenizer::load(found_.tokenizer()));
-    decoder_.emplace(model::Decoder::load(found_.source(), [&](std::int64_t done, std::int64_t all) {
-      progress_.say("loading", done, all);
-    }));
-    progress_.clear();
-    make_cache();
+        found_(find_decoder(arguments.model)),
+        executor_(make_thread_pool(arguments.threads)),
+        tokenizer_(model::Tokenizer::load(found_.tokenizer())),
+        decoder_(load(found_, progress_)),
+        cache_(cache_shape(arguments, decoder_)),
+        sequence_(arguments.load_cache.empty() ? cache_.create()
+                                               : cache_.load(arguments.load_cache, {}, &held_)),
+        generation_(decoder_, tokenizer_, cache_, sequence_, options(), held()) {
+    if (!arguments.raw && !arguments.system.empty())
+      messages_.push_back({"system", arguments.system});
   }
 
   /// Answers, the text going to `sink`.
-  void answer(std::span<const std::int32_t> ids, const std::function<void(std::string_view)>& sink) {
+  void answer(std::span<const std::int32_t> ids,
+              const std::function<void(std::string_view)>& sink) {
     const Interruptible guard;
     prompt_ids_.assign(ids.begin(), ids.end());
     text_.clear();
@@ -104,7 +103,7 @@ class Session {
       sink(text);
     };
     try {
-      generation_->prompt(ids);
+      generation_.prompt(ids);
     } catch (const Cancelled&) {
       progress_.clear();
       stopped_early_ = true;
@@ -112,53 +111,80 @@ class Session {
     }
     progress_.clear();
     stopped_early_ = false;
-    while (const auto piece = generation_->next()) take(piece->text);
-    take(generation_->rest());
+    while (const auto piece = generation_.next()) take(piece->text);
+    take(generation_.rest());
   }
 
   std::vector<std::int32_t> encode(const std::string& prompt) {
     if (chat_) {
       messages_.push_back({"user", prompt});
-      return chat_->encode(messages_, *tokenizer_);
+      return chat_->encode(messages_, tokenizer_);
     }
     std::vector<std::int32_t> ids;
-    for (const model::Token& token : tokenizer_->encode(prompt, {.add_special = false}))
+    for (const model::Token& token : tokenizer_.encode(prompt, {.add_special = false}))
       ids.push_back(token.id);
     if (ids.empty()) throw UsageError("the prompt is empty, expected at least one token");
     return ids;
   }
   void save_cache() const {
     if (!arguments_.save_cache.empty())
-      cache_->save(sequence_, arguments_.save_cache, generation_->held());
+      cache_.save(sequence_, arguments_.save_cache, generation_.held());
   }
   void remember_answer() { messages_.push_back({"assistant", text_}); }
 
   GenerateReport report() const {
     return {.model = found_,
-            .config = decoder_->config(),
+            .config = decoder_.config(),
             .prompt_ids = prompt_ids_,
-            .ids = generation_->ids(),
+            .ids = generation_.ids(),
             .text = text_,
-            .stop = stopped_early_ ? model::StopReason::kInterrupt : generation_->stop(),
-            .stats = generation_->stats(),
-            .cache = cache_->stats(),
-            .cache_dtype = cache_->shape().dtype,
-            .weight_bytes = decoder_->weight_bytes(),
+            .stop = stopped_early_ ? model::StopReason::kInterrupt : generation_.stop(),
+            .stats = generation_.stats(),
+            .cache = cache_.stats(),
+            .cache_dtype = cache_.shape().dtype,
+            .weight_bytes = decoder_.weight_bytes(),
             .threads = executor_->num_threads()};
   }
 
  private:
-  void make_cache() {
-    const auto& config = decoder_->config();
-    KvCacheShape shape = decoder_->cache_shape(arguments_.cache_dtype);
+  static model::FoundModel find_decoder(const std::string& name) {
+    model::FoundModel found = find_model(name);
+    if (found.decodes()) return found;
+    throw std::runtime_error("model " + printable(found.name) + " is of the family " +
+                             printable(found.family) + ", which does not generate; take smollm2");
+  }
+
+  static model::Decoder load(const model::FoundModel& found, Progress& progress) {
+    auto decoder = model::Decoder::load(found.source(), [&](std::int64_t done, std::int64_t all) {
+      progress.say("loading", done, all);
+    });
+    progress.clear();
+    return decoder;
+  }
+
+  /// Room for the model's context; pages are taken when they are needed.
+  static KvCacheShape cache_shape(const GenerateArguments& arguments,
+                                  const model::Decoder& decoder) {
+    KvCacheShape shape = decoder.cache_shape(arguments.cache_dtype);
     shape.page_size = 256;
-    const std::int64_t pages = config.context_length / shape.page_size + 2;
+    const std::int64_t pages = decoder.config().context_length / shape.page_size + 2;
     const auto bytes = static_cast<std::int64_t>(size_of(shape.dtype)) + 4;
-    shape.budget_bytes = arguments_.cache_bytes > 0
-                             ? arguments_.cache_bytes
+    shape.budget_bytes = arguments.cache_bytes > 0
+                             ? arguments.cache_bytes
                              : pages * shape.page_size * shape.num_layers * shape.num_kv_heads *
                                    (shape.head_dim + 64) * 2 * bytes;
-    cache_.emplace(shape);
+    return shape;
+  }
+
+  std::vector<std::int32_t> held() {
+    if (std::ssize(held_) != cache_.length(sequence_)) {
+      throw std::runtime_error(printable(arguments_.load_cache) +
+                               ": holds no tokens' ids, expected a file of --save-cache");
+    }
+    return std::move(held_);
+  }
+
+  model::GenerateOptions options() {
     model::GenerateOptions options{.sampling = arguments_.sampling,
                                    .max_tokens = arguments_.max_tokens,
                                    .stop = arguments_.stop,
@@ -166,36 +192,32 @@ class Session {
                                    .window = arguments_.window,
                                    .executor = executor_.get(),
                                    .cancel = &interrupted};
-    if (chat_) options.end_ids = chat_->end_ids(*tokenizer_);
-    if (!chat_ && tokenizer_->eos()) options.end_ids = {*tokenizer_->eos()};
-    options.progress = [&](std::int64_t done, std::int64_t all) {
+    if (!arguments_.raw) {
+      chat_ = model::ChatTemplate::load(found_.source());
+      options.end_ids = chat_->end_ids(tokenizer_);
+    } else if (const auto eos = tokenizer_.eos()) {
+      options.end_ids = {*eos};
+    }
+    options.progress = [this](std::int64_t done, std::int64_t all) {
       if (all > 512) progress_.say("reading the prompt", done, all);
     };
-    if (chat_ && !arguments_.system.empty()) messages_.push_back({"system", arguments_.system});
-    std::vector<std::int32_t> held;
-    sequence_ = arguments_.load_cache.empty()
-                    ? cache_->create()
-                    : cache_->load(arguments_.load_cache, {}, &held);
-    if (std::ssize(held) != cache_->length(sequence_))
-      throw std::runtime_error(printable(arguments_.load_cache) +
-                               ": holds no tokens' ids, expected a file of --save-cache");
-    generation_.emplace(*decoder_, *tokenizer_, *cache_, sequence_, std::move(options), held);
+    return options;
   }
 
   const GenerateArguments& arguments_;
-  model::FoundModel found_;
-  std::unique_ptr<Executor> executor_;
-  std::optional<model::ChatTemplate> chat_;
-  std::optional<model::Tokenizer> tokenizer_;
-  std::optional<model::Decoder> decoder_;
-  std::optional<PagedKvCache> cache_;
-  PagedKvCache::Sequence sequence_ = 0;
-  std::optional<model::Generation> generation_;
+  Progress progress_;
+  std::optional<model::ChatTemplate> chat_;  // --raw has none
   std::vector<model::Message> messages_;
-  std::vector<std::int32_t> prompt_ids_;
+  std::vector<std::int32_t> held_, prompt_ids_;
   std::string text_;
   bool stopped_early_ = false;
-  Progress progress_;
+  model::FoundModel found_;
+  std::unique_ptr<Executor> executor_;
+  model::Tokenizer tokenizer_;
+  model::Decoder decoder_;
+  PagedKvCache cache_;
+  PagedKvCache::Sequence sequence_;
+  model::Generation generation_;
 };
 
 /// Writes what is made to standard output at once.
@@ -229,7 +251,8 @@ void converse(Session& session) {
 }
 
 std::string prompt_of(const GenerateArguments& arguments) {
-  if (arguments.file.empty()) return read_text(arguments.has_prompt ? arguments.prompt : "-");
+  if (arguments.file.empty())
+    return read_text(arguments.has_prompt ? arguments.prompt : "-", "generate");
   return read_prompt_file(arguments.file);
 }
 

@@ -62,8 +62,7 @@ DType dtype_of_name(const std::string& name) {
   for (const DType dtype : {DType::kF32, DType::kBf16, DType::kF16, DType::kI8}) {
     if (name == name_of(dtype)) return dtype;
   }
-  throw UsageError("--cache-dtype is \"" + printable(name) +
-                   "\", expected f32, bf16, f16 or int8");
+  throw UsageError("--cache-dtype is \"" + printable(name) + "\", expected f32, bf16, f16 or int8");
 }
 
 void read_numbers(const Numbers& n, GenerateArguments& a) {

@@ -70,7 +70,7 @@ std::string to_json(const GenerateReport& r) {
                    {"weight_bytes", r.weight_bytes},
                    {"peak_bytes", peak_bytes()}};
   // A token may be half a character: what is no UTF-8 was replaced already.
-  return json.dump(2) + "\n";
+  return json.dump() + "\n";
 }
 
 std::string to_text(const GenerateReport& r) {
@@ -86,8 +86,7 @@ std::string to_text(const GenerateReport& r) {
                 static_cast<long long>(r.stats.tokens), rates.decode, name_of(r.stop),
                 100 * rates.attention_share, r.threads,
                 static_cast<double>(r.cache.used_bytes()) / 1e6, name_of(r.cache_dtype),
-                static_cast<double>(r.weight_bytes) / 1e6,
-                static_cast<double>(peak_bytes()) / 1e6);
+                static_cast<double>(r.weight_bytes) / 1e6, static_cast<double>(peak_bytes()) / 1e6);
   return text;
 }
 

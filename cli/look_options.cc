@@ -105,11 +105,12 @@ void check(const LookOptions& options) {
 
 }  // namespace
 
-std::string read_text(const std::string& argument) {
+std::string read_text(const std::string& argument, const std::string& verb) {
   std::string text = argument == "-" ? read_standard_input() : argument;
   if (text.find_first_not_of(" \t\r\n\v\f") == std::string::npos) {
     throw UsageError(std::string("the text is ") + (text.empty() ? "empty" : "only white space") +
-                     ", expected words; for example: regard look \"The bank of the river.\"");
+                     ", expected words; for example: regard " + verb +
+                     " \"The bank of the river.\"");
   }
   return text;
 }

@@ -24,6 +24,6 @@ struct LookOptions {
 
 /// The argument itself, or standard input for "-", without its last line end. Throws UsageError for
 /// one without words.
-std::string read_text(const std::string& argument);
+std::string read_text(const std::string& argument, const std::string& verb = "look");
 
 }  // namespace regard::cli

@@ -12,7 +12,8 @@ namespace regard::cli {
 
 /// Which model it was.
 struct LookModelInfo {
-  std::string name, family, path, sha256;  // sha256 of model.safetensors or of the GGUF file
+  std::string name = {}, family = {}, path = {};
+  std::string sha256 = {};  // of model.safetensors or of the GGUF file
   std::int64_t num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
 };
 

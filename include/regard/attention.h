@@ -118,9 +118,9 @@ Executor& default_executor(const AttentionShape& shape);
 void attention(InputView<4> query, InputView<4> key, InputView<4> value, OutputView<4> out,
                const AttentionOptions& options = {}, const RunOptions& run = {});
 
-/// The same over keys and values in pages, read where they lie: sequence s of `pages` is batch entry
-/// s (or packed sequence s, with cu_seqlens_q). The bits are those of contiguous keys and values,
-/// whatever the page size. The mask must hide what was evicted.
+/// The same over keys and values in pages, read where they lie: sequence s of `pages` is batch
+/// entry s (or packed sequence s, with cu_seqlens_q). The bits are those of contiguous keys and
+/// values, whatever the page size. The mask must hide what was evicted.
 void attention(InputView<4> query, const PagedView& pages, OutputView<4> out,
                const AttentionOptions& options = {}, const RunOptions& run = {});
 

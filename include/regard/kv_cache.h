@@ -41,8 +41,9 @@ struct KvCacheShape {
 /// To whom a sequence belongs. Pages are never shared between owners, unless both sequences name
 /// the same `share_with`.
 struct SequenceOptions {
-  std::string owner;
-  std::string share_with;  ///< empty: only with the owner's own sequences that name nothing either
+  std::string owner = {};
+  /// Empty: only with the owner's own sequences that name nothing either.
+  std::string share_with = {};
 };
 
 struct KvCacheStats {
@@ -54,6 +55,12 @@ struct KvCacheStats {
   std::int64_t num_sequences = 0;
   std::int64_t looked_up_tokens = 0, found_tokens = 0;  ///< by adopt(), since the beginning
   std::int64_t used_bytes() const { return used_pages * page_bytes; }
+};
+
+/// A sequence (PagedKvCache::Sequence) and the ids that a file keeps with it.
+struct SavedSequence {
+  std::int64_t sequence = 0;
+  std::vector<std::int32_t> ids;
 };
 
 /// Thrown when the budget does not suffice; nothing has changed then.
@@ -126,10 +133,9 @@ class PagedKvCache {
 
   KvCacheStats stats() const;
 
-  /// Writes a sequence's tokens to a file: versioned, with checksums,
-  /// written beside `file`, flushed to the disk and renamed to it, so that `file` is the old one or
-  /// the new one, whole, whenever the process ends. `ids` (empty, or one for each token) is kept
-  /// with it. Readable by the user alone (mode 0600). Throws std::runtime_error.
+  /// Writes a sequence to a file: versioned, with checksums, written beside `file`, flushed to the
+  /// disk and renamed to it, so that `file` is the old one or the new one, whole, whenever the
+  /// process ends. `ids` (may be empty) is kept with it. Readable by the user alone (mode 0600).
   void save(Sequence sequence, const std::filesystem::path& file,
             std::span<const std::int32_t> ids = {}) const;
   /// The saved sequence as a new one, of the given owner, bit for bit; `ids`, when given, receives
@@ -137,6 +143,12 @@ class PagedKvCache {
   /// damaged, or what of its shape or fingerprint differs; the cache has not changed then.
   Sequence load(const std::filesystem::path& file, SequenceOptions options = {},
                 std::vector<std::int32_t>* ids = nullptr);
+  /// The same for all sequences, in the order of their numbers and with their options; pages that
+  /// they share are written once. `ids`: what to keep with some of them.
+  void save_all(const std::filesystem::path& file, std::span<const SavedSequence> ids = {}) const;
+  /// All sequences of a file as new ones, in the file's order, which share what they shared (with
+  /// pages of another size: what then still are whole pages).
+  std::vector<SavedSequence> load_all(const std::filesystem::path& file);
 
   struct Impl;
 

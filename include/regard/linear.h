@@ -13,9 +13,9 @@
 namespace regard {
 
 /// Weights in blocks of few bits, as quantised models have them: `length` neighbours of a row share
-/// a scale. 4 bits, 0..15, mean scale * q + offset, in blocks of 32; 8 bits, -128..127, mean scale *
-/// q, in blocks of 32 with f16 scales or of 16 with f32 ones. A weight is that number rounded once
-/// to float32.
+/// a scale. 4 bits, 0..15, mean scale * q + offset, in blocks of 32; 8 bits, -128..127, mean scale
+/// * q, in blocks of 32 with f16 scales or of 16 with f32 ones. A weight is that number, the
+/// product rounded to float32 and then the sum.
 struct BlockShape {
   std::int64_t out_features = 0;
   std::int64_t in_features = 0;  ///< a multiple of length
@@ -26,9 +26,9 @@ struct BlockShape {
 
 /// One row of such a matrix.
 struct BlockRow {
-  std::span<std::int8_t> q;      ///< (in_features)
-  std::span<float> scale;        ///< (in_features / length)
-  std::span<float> offset;       ///< the same; of 8 bits empty
+  std::span<std::int8_t> q;  ///< (in_features)
+  std::span<float> scale;    ///< (in_features / length)
+  std::span<float> offset;   ///< the same; of 8 bits empty
 };
 
 /// y[i, o] = sum_k x[i, k] * weight[o, k] + bias[o] in float32, whatever the weights are stored as.
@@ -39,9 +39,9 @@ class Linear {
   /// (out_features). Both are copied (packed, in the type that they have), so the caller may free
   /// them. Throws std::invalid_argument on a bias of the wrong length or an extent below 1.
   Linear(InputView<2> weight, std::span<const float> bias);
-  /// Weights that stay in blocks. `read` is called for every row, ascending, and fills it in. Throws
-  /// std::invalid_argument for shapes that are not as BlockShape says, and for numbers that do not
-  /// fit.
+  /// Weights that stay in blocks. `read` is called for every row, ascending, and fills it in.
+  /// Throws std::invalid_argument for shapes that are not as BlockShape says, and for numbers that
+  /// do not fit.
   Linear(const BlockShape& shape,
          const std::function<void(std::int64_t row, const BlockRow& to)>& read,
          std::span<const float> bias);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <tuple>
 #include <utility>
 
@@ -231,15 +232,33 @@ KvCacheStats PagedKvCache::stats() const { return impl_->store.stats(); }
 
 void PagedKvCache::save(Sequence sequence, const std::filesystem::path& file,
                         std::span<const std::int32_t> ids) const {
-  const SequenceState& s = impl_->find(sequence);
-  if (!ids.empty())
-    api::check_equal("kv_cache: ids.size()", std::ssize(ids), s.length, "the sequence's length");
-  cache::save_sequence(impl_->store, sequence, ids, file);
+  impl_->find(sequence);
+  const cache::ToSave one{sequence, ids};
+  cache::save_snapshot(impl_->store, std::span(&one, 1), file);
 }
 
 PagedKvCache::Sequence PagedKvCache::load(const std::filesystem::path& file,
                                           SequenceOptions options, std::vector<std::int32_t>* ids) {
-  return cache::load_sequence(impl_->store, file, std::move(options), ids);
+  SavedSequence loaded =
+      std::move(cache::load_snapshot(impl_->store, file, std::move(options)).front());
+  if (ids != nullptr) *ids = std::move(loaded.ids);
+  return loaded.sequence;
+}
+
+void PagedKvCache::save_all(const std::filesystem::path& file,
+                            std::span<const SavedSequence> ids) const {
+  std::map<Sequence, std::span<const std::int32_t>> kept;
+  for (const SavedSequence& each : ids) {
+    impl_->find(each.sequence);
+    kept[each.sequence] = each.ids;
+  }
+  std::vector<cache::ToSave> all;
+  for (const auto& [id, state] : impl_->store.sequences()) all.push_back({id, kept[id]});
+  cache::save_snapshot(impl_->store, all, file);
+}
+
+std::vector<SavedSequence> PagedKvCache::load_all(const std::filesystem::path& file) {
+  return cache::load_snapshot(impl_->store, file, std::nullopt);
 }
 
 }  // namespace regard

@@ -36,11 +36,11 @@ void check_block_shape(const BlockShape& s) {
 
 void check_row(const BlockShape& s, std::int64_t o, const BlockRow& row) {
   const auto name = [o](const char* what, std::size_t i) {
-    return std::string("Linear: ") + what + "[" + std::to_string(o) + ", " + std::to_string(i) + "]";
+    return std::string("Linear: ") + what + "[" + std::to_string(o) + ", " + std::to_string(i) +
+           "]";
   };
   for (std::size_t i = 0; s.bits == 4 && i < row.q.size(); ++i) {
-    if (row.q[i] < 0 || row.q[i] > 15)
-      api::refuse(name("q", i), std::to_string(row.q[i]), "0..15");
+    if (row.q[i] < 0 || row.q[i] > 15) api::refuse(name("q", i), std::to_string(row.q[i]), "0..15");
   }
   for (const auto& [what, numbers] :
        {std::pair{"scale", row.scale}, std::pair{"offset", row.offset}}) {
@@ -78,11 +78,10 @@ Linear::Linear(const BlockShape& shape,
                std::span<const float> bias) {
   check_block_shape(shape);
   check_bias(bias, shape.out_features);
-  exec::PackedWeights packed(plan::active_table(), shape,
-                             [&](std::int64_t o, const BlockRow& row) {
-                               read(o, row);
-                               check_row(shape, o, row);
-                             });
+  exec::PackedWeights packed(plan::active_table(), shape, [&](std::int64_t o, const BlockRow& row) {
+    read(o, row);
+    check_row(shape, o, row);
+  });
   impl_ = std::make_unique<Impl>(Impl{exec::PackedLinear(std::move(packed), bias)});
 }
 

@@ -1,53 +1,49 @@
-// src/cache/crc32c.h - CRC-32C (Castagnoli): whether bytes are those that were written.
+// src/cache/crc32c.h - CRC-32C (Castagnoli), eight bytes a step.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace regard::cache {
 
-/// Of `bytes` after what `crc` is of. Eight tables: eight bytes a step.
-class Crc32c {
- public:
-  void add(std::span<const std::byte> bytes) {
-    const auto& table = tables();
-    std::size_t i = 0;
-    for (; i + 8 <= bytes.size(); i += 8) {
-      std::uint32_t next = 0;
-      for (std::size_t b = 0; b < 8; ++b) {
-        const auto low = b < 4 ? crc_ >> 8 * b : 0;
-        next ^= table[7 - b][(low ^ std::to_integer<std::uint32_t>(bytes[i + b])) & 0xFFU];
-      }
-      crc_ = next;
+/// kCrcTables[k][b]: what byte b does to the checksum when k more bytes follow it.
+using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
+
+consteval CrcTables make_crc_tables() {
+  CrcTables tables{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1U ? 0x82F63B78U : 0U);
+    tables[0][byte] = crc;
+  }
+  for (std::size_t k = 1; k < tables.size(); ++k) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      const std::uint32_t crc = tables[k - 1][byte];
+      tables[k][byte] = crc >> 8 ^ tables[0][crc & 0xFFU];
     }
-    for (; i < bytes.size(); ++i)
-      crc_ = table[0][(crc_ ^ std::to_integer<std::uint32_t>(bytes[i])) & 0xFFU] ^ crc_ >> 8;
   }
-  std::uint32_t value() const { return ~crc_; }
+  return tables;
+}
 
- private:
-  using Tables = std::array<std::array<std::uint32_t, 256>, 8>;
-  static const Tables& tables() {
-    static const Tables made = [] {
-      constexpr std::uint32_t kPolynomial = 0x82F63B78U;  // reversed
-      Tables t{};
-      for (std::uint32_t i = 0; i < 256; ++i) {
-        std::uint32_t c = i;
-        for (int bit = 0; bit < 8; ++bit) c = c & 1U ? kPolynomial ^ c >> 1 : c >> 1;
-        t[0][i] = c;
-      }
-      for (std::size_t k = 1; k < t.size(); ++k) {
-        for (std::size_t i = 0; i < 256; ++i)
-          t[k][i] = t[0][t[k - 1][i] & 0xFFU] ^ t[k - 1][i] >> 8;
-      }
-      return t;
-    }();
-    return made;
+inline constexpr CrcTables kCrcTables = make_crc_tables();
+
+/// The checksum of what `crc` is the checksum of (0: nothing), followed by `bytes`.
+inline std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t crc = 0) {
+  const CrcTables& t = kCrcTables;
+  crc = ~crc;
+  for (; bytes.size() >= 8; bytes = bytes.subspan(8)) {
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, bytes.data(), 8);
+    eight ^= crc;
+    crc = 0;
+    for (std::size_t k = 0; k < 8; ++k) crc ^= t[7 - k][eight >> 8 * k & 0xFFU];
   }
-
-  std::uint32_t crc_ = ~std::uint32_t{0};
-};
+  for (const std::byte byte : bytes)
+    crc = crc >> 8 ^ t[0][(crc ^ std::to_integer<std::uint32_t>(byte)) & 0xFFU];
+  return ~crc;
+}
 
 }  // namespace regard::cache

@@ -18,8 +18,8 @@ std::int32_t PagePool::take() {
     // Room first, so that nothing is lost when there is no memory, and freeing never needs any.
     if (pages_.size() == pages_.capacity()) pages_.reserve(2 * pages_.size() + 16);
     free_.reserve(pages_.capacity());
-    auto* data = static_cast<std::byte*>(
-        memory_.allocate(static_cast<std::size_t>(bytes_), kAlignment));
+    auto* data =
+        static_cast<std::byte*>(memory_.allocate(static_cast<std::size_t>(bytes_), kAlignment));
     std::memset(data, 0, static_cast<std::size_t>(bytes_));
     free_.push_back(static_cast<std::int32_t>(pages_.size()));
     pages_.push_back({.data = data});

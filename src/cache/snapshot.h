@@ -1,8 +1,9 @@
-// src/cache/snapshot.h - a sequence in a file and back.
+// src/cache/snapshot.h - sequences of the store in a file and back (docs/kv-cache.md).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -10,12 +11,20 @@
 
 namespace regard::cache {
 
-/// The format is in docs/kv-cache.md.
-void save_sequence(const Store& store, Store::Id id, std::span<const std::int32_t> ids,
-                   const std::filesystem::path& file);
+/// A sequence to save, and the ids to keep with it.
+struct ToSave {
+  Store::Id id;
+  Store::Ids ids;
+};
 
-/// Appends a sequence to the store; everything is checked before it is.
-Store::Id load_sequence(Store& store, const std::filesystem::path& file, SequenceOptions options,
-                        std::vector<std::int32_t>* ids);
+/// Throws std::runtime_error; `path` is then what it was.
+void save_snapshot(const Store& store, std::span<const ToSave> sequences,
+                   const std::filesystem::path& path);
+
+/// New sequences of the store, in the file's order, which share what they shared. `only`: the file
+/// must hold one sequence, which becomes one of these options. Throws std::runtime_error or
+/// CacheFull; the store is then what it was.
+std::vector<SavedSequence> load_snapshot(Store& store, const std::filesystem::path& path,
+                                         const std::optional<SequenceOptions>& only);
 
 }  // namespace regard::cache

@@ -102,13 +102,17 @@ void Store::evict(Id id, std::int64_t begin, std::int64_t end) {
   }
   s.evicted_begin = begin;
   s.evicted_end = end;
-  const std::int64_t unit = unit_pages() * shape_.page_size;
-  for (std::int64_t i = round_up(begin, unit) / shape_.page_size;
-       i < end / unit * unit / shape_.page_size; ++i) {
+  const PageRange pages = evicted_pages(begin, end);
+  for (std::int64_t i = pages.begin; i < pages.end; ++i) {
     drop(s.pages[static_cast<std::size_t>(i)]);
     s.pages[static_cast<std::size_t>(i)] = SequenceState::kEvicted;
     s.table[static_cast<std::size_t>(i)] = nullptr;
   }
+}
+
+Store::PageRange Store::evicted_pages(std::int64_t begin, std::int64_t end) const {
+  const std::int64_t unit = unit_pages() * shape_.page_size;
+  return {round_up(begin, unit) / shape_.page_size, end / unit * unit / shape_.page_size};
 }
 
 void Store::publish(Id id, Ids ids) {

@@ -15,6 +15,11 @@
 
 namespace regard::cache {
 
+/// Under what name a sequence's pages are found: sequences of one name may share them.
+inline std::string space_of(const SequenceOptions& options) {
+  return options.share_with.empty() ? "owner " + options.owner : "shared " + options.share_with;
+}
+
 /// One sequence. pages[i] and table[i], its memory, hold tokens [i * page_size, (i + 1) *
 /// page_size).
 struct SequenceState {
@@ -29,10 +34,7 @@ struct SequenceState {
   /// Tokens [length, stale_end) of the last page hold numbers that truncate() forgot.
   std::int64_t stale_end = 0;
 
-  /// Under what name its pages are found.
-  std::string space() const {
-    return options.share_with.empty() ? "owner " + options.owner : "shared " + options.share_with;
-  }
+  std::string space() const { return space_of(options); }
 };
 
 /// What PagedKvCache does, on arguments that have been checked. Every function that throws leaves
@@ -60,6 +62,16 @@ class Store {
   /// Makes the pages of tokens [begin, end) the sequence's own, that it may write them.
   void own(Id id, std::int64_t begin, std::int64_t end);
   KvCacheStats stats() const;
+
+  struct PageRange {
+    std::int64_t begin, end;
+  };
+  /// The pages that evicting tokens [begin, end) gives back: whole tiles of attention.
+  PageRange evicted_pages(std::int64_t begin, std::int64_t end) const;
+  /// New sequences like `states`, whose pages are numbers from 0 to num_pages - 1: equal ones
+  /// become one page, of zeros.
+  std::vector<Id> restore(const std::vector<SequenceState>& states, std::int64_t num_pages);
+  const std::map<Id, SequenceState>& sequences() const { return sequences_; }
 
   enum class Part : std::uint8_t { kKey, kValue };
   /// A token's key or value of one layer and KV head.
@@ -95,6 +107,7 @@ class Store {
   void replace_by_copy(SequenceState& s, std::int64_t i, std::int32_t page) noexcept;
   void wipe(const SequenceState& s, std::int64_t begin, std::int64_t end) const noexcept;
   void forget(PrefixIndex::Node node) noexcept;
+  void fill(SequenceState& s, const SequenceState& from, std::span<const std::int32_t> pages);
   PrefixIndex::Node& node_of(std::int32_t page) noexcept {
     return nodes_[static_cast<std::size_t>(page)];
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cache/store.h"
+#include "cache/text.h"
 
 namespace regard::cache {
 namespace {
@@ -45,7 +46,7 @@ KvCacheStats Store::stats() const {
 void Store::need(std::int64_t pages, const std::string& owner) const {
   const std::int64_t free = pool_.free() + index_.num_kept();
   if (pages <= free) return;
-  throw CacheFull("kv_cache: owner \"" + owner + "\" needs " + std::to_string(pages) +
+  throw CacheFull("kv_cache: owner " + in_quotes(owner) + " needs " + std::to_string(pages) +
                   " more pages of " + std::to_string(layout_.page_bytes) + " bytes, " +
                   std::to_string(free) + " of " + std::to_string(pool_.most()) +
                   " are left; used: " + usage());
@@ -69,7 +70,7 @@ std::string Store::usage() const {
   std::string text;
   for (std::size_t i = 0; i < std::min(kMost, sorted.size()); ++i) {
     const auto& [owner, use] = sorted[i];
-    text += (i == 0 ? "\"" : ", \"") + owner + "\" " + std::to_string(use.pages) + " in " +
+    text += (i == 0 ? "" : ", ") + in_quotes(owner) + " " + std::to_string(use.pages) + " in " +
             std::to_string(use.sequences) + (use.sequences == 1 ? " sequence" : " sequences");
   }
   if (sorted.size() > kMost)

@@ -75,7 +75,7 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
     }
     if (take(w, *tile, w.keys_packed))
       s.arithmetic->pack_columns[index(call.key.dtype)](keys_of(s, call, call.key, strip, *tile),
-                                                       packed);
+                                                        packed);
     s.arithmetic->product(p);
   }
 }
@@ -225,7 +225,8 @@ void accumulate_in_place(const Setup& s, const Call& call, const Rows& strip, co
   for (std::int64_t begin = keys.kv_begin, end; begin < keys.kv_end; begin = end) {
     end = page_end(call.value, begin, keys.kv_end);
     const Matrix m = keys_of(s, call, call.value, strip, {begin, end, keys.kind});
-    p.b = static_cast<const float*>(m.address(0, static_cast<std::int64_t>(size_of(call.value.dtype))));
+    p.b = static_cast<const float*>(
+        m.address(0, static_cast<std::int64_t>(size_of(call.value.dtype))));
     p.b_row = m.row_stride;
     p.depth = s.arithmetic->words(end - begin);
     s.arithmetic->product_in_place[index(call.value.dtype)](p);

@@ -30,8 +30,8 @@ void PackedLinear::run(TensorView<const float, 2> x, TensorView<float, 2> y,
   const std::int64_t part_rows = std::min(kPartRows, x.shape[0]);
   const std::int64_t row_parts = (x.shape[0] + kPartRows - 1) / kPartRows;
   const std::int64_t column_parts = (panels + kPartPanels - 1) / kPartPanels;
-  const std::int64_t floats = part_rows * (kDepth + kPartPanels * panel) +
-                              weights_.scratch_floats(kDepth);
+  const std::int64_t floats =
+      part_rows * (kDepth + kPartPanels * panel) + weights_.scratch_floats(kDepth);
   std::vector<float> memory(static_cast<std::size_t>(floats * executor.num_threads()));
   executor.parallel_for(row_parts * column_parts, [&](std::int64_t task, int worker) {
     const FloatEnvironment environment;

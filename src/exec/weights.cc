@@ -1,4 +1,5 @@
-// src/exec/weights.cc - a weight matrix packed into panels, as floats, halves or blocks of few bits.
+// src/exec/weights.cc - a weight matrix packed into panels, as floats, halves or blocks of few
+// bits.
 #include "exec/weights.h"
 
 #include <algorithm>
@@ -127,7 +128,8 @@ void PackedWeights::pack_block_row(std::int64_t o, const BlockRow& row) {
     for (std::int64_t k = 0; k < length_; k += per_word) {
       std::uint32_t word = 0;
       for (std::int64_t i = 0; i < per_word; ++i) {
-        const auto q = static_cast<std::uint8_t>(row.q[static_cast<std::size_t>(b * length_ + k + i)]);
+        const auto q =
+            static_cast<std::uint8_t>(row.q[static_cast<std::size_t>(b * length_ + k + i)]);
         word |= static_cast<std::uint32_t>(q) << i * layout.bits;
       }
       const std::int64_t place = (k / per_word * kernels_->panel + column) * 4;
@@ -155,8 +157,8 @@ void PackedWeights::multiply(const Part& p, float* scratch) const noexcept {
                            .add = p.add};
   if (form_ == Form::kHalves) {
     const std::int64_t width = std::min(kPartPanels, panels() - p.panel) * panel;
-    product.b = reinterpret_cast<const float*>(packed_.data() +
-                                               (p.panel * panel * in_ + p.k * width) * 2);
+    product.b =
+        reinterpret_cast<const float*>(packed_.data() + (p.panel * panel * in_ + p.k * width) * 2);
     product.b_row = width;
     return kernels_->f32->product_in_place[index(dtype_)](product);
   }
@@ -165,8 +167,7 @@ void PackedWeights::multiply(const Part& p, float* scratch) const noexcept {
     product.b_panel = in_ * panel;
     return kernels_->f32->product(product);
   }
-  const std::byte* blocks =
-      packed_.data() + p.panel * panel_bytes() + p.k / length_ * block_bytes_;
+  const std::byte* blocks = packed_.data() + p.panel * panel_bytes() + p.k / length_ * block_bytes_;
   if (p.rows <= kFewRows) {
     return kernels_->block_product[kind()]({.a = p.a,
                                             .a_stride = p.a_stride,
@@ -209,15 +210,15 @@ float PackedWeights::element(std::int64_t o, std::int64_t k) const {
   const std::byte* block = packed_.data() + p * panel_bytes() + k / length_ * block_bytes_;
   const std::int64_t per_word = 32 / layout.bits, in_block = k % length_;
   std::uint32_t word;
-  std::memcpy(&word, block + layout.words + (in_block / per_word * panel + column) * 4, sizeof word);
+  std::memcpy(&word, block + layout.words + (in_block / per_word * panel + column) * 4,
+              sizeof word);
   word >>= in_block % per_word * layout.bits;
   const float scale = load_scale(block + column * layout.scale_bytes, layout.scale_bytes);
-  if (layout.bits == 8)
-    return scale * static_cast<float>(static_cast<std::int8_t>(word & 0xFFU));
+  if (layout.bits == 8) return scale * static_cast<float>(static_cast<std::int8_t>(word & 0xFFU));
   const float offset =
       load_scale(block + layout.offsets + column * layout.scale_bytes, layout.scale_bytes);
-  // In double: the product is exact, and so is the sum but for its rounding here.
-  return static_cast<float>(double{scale} * static_cast<double>(word & 15U) + double{offset});
+  const float product = scale * static_cast<float>(word & 15U);
+  return product + offset;
 }
 
 void PackedWeights::row(std::int64_t o, std::span<float> to) const {

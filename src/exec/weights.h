@@ -75,8 +75,8 @@ class PackedWeights {
   const kernels::KernelTable* kernels_;
   std::int64_t in_, out_;
   Form form_;
-  DType dtype_ = DType::kF32;                               // of floats and halves
-  kernels::BlockKind kind_ = kernels::BlockKind::kHalf4;    // of blocks
+  DType dtype_ = DType::kF32;                             // of floats and halves
+  kernels::BlockKind kind_ = kernels::BlockKind::kHalf4;  // of blocks
   std::int64_t length_ = 1, block_bytes_ = 0;
   AlignedBytes packed_;
 };

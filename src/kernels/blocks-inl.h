@@ -1,5 +1,5 @@
-// src/kernels/blocks-inl.h - weights that stay in blocks of 4 or 8 bits: multiplied as they are by a
-// few rows, unpacked for many.
+// src/kernels/blocks-inl.h - weights that stay in blocks of 4 or 8 bits: multiplied as they are by
+// a few rows, unpacked for many.
 #if defined(REGARD_KERNELS_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef REGARD_KERNELS_BLOCKS_INL_H_
 #undef REGARD_KERNELS_BLOCKS_INL_H_
@@ -39,15 +39,19 @@ struct Blocks {
   using Words = hn::Vec<hn::RebindToUnsigned<Floats>>;
   static HWY_INLINE Words Word(const std::byte* block, int w, int v) {
     const hn::RebindToUnsigned<Floats> d;
-    return hn::LoadU(d, reinterpret_cast<const std::uint32_t*>(block + kFirstWord) + w * kPanel +
-                            v * kLanes);
+    return hn::LoadU(
+        d, reinterpret_cast<const std::uint32_t*>(block + kFirstWord) + w * kPanel + v * kLanes);
   }
   /// Element i of a word as the number it stands for.
   static HWY_INLINE Vector Weight(Words word, int i, Vector scale, Vector offset) {
     const hn::RebindToSigned<Floats> d;
     if constexpr (kBits == 4) {
       const auto q = hn::And(hn::BitCast(d, hn::ShiftRightSame(word, 4 * i)), hn::Set(d, 15));
-      return hn::MulAdd(scale, hn::ConvertTo(Floats(), q), offset);
+      const Vector number = hn::ConvertTo(Floats(), q);
+      // 11 bits times 4 are exact: one rounding with or without FMA. 24 times 4 are not, and two
+      // roundings are what the format means.
+      if constexpr (sizeof(S) == 2) return hn::MulAdd(scale, number, offset);
+      return hn::Add(hn::Mul(scale, number), offset);
     } else {
       const auto top = hn::BitCast(d, hn::ShiftLeftSame(word, 24 - 8 * i));
       return hn::Mul(scale, hn::ConvertTo(Floats(), hn::ShiftRight<24>(top)));
@@ -85,8 +89,7 @@ HWY_INLINE void BlockTile(const BlockProduct& p, const float* HWY_RESTRICT a, co
       for (int i = 0; i < B::kPerWord; ++i) {
         Vector weight[kVectors];
         REGARD_UNROLL
-        for (int v = 0; v < kVectors; ++v)
-          weight[v] = B::Weight(word[v], i, scale[v], offset[v]);
+        for (int v = 0; v < kVectors; ++v) weight[v] = B::Weight(word[v], i, scale[v], offset[v]);
         REGARD_UNROLL
         for (int r = 0; r < kRows; ++r) {
           const Vector row = hn::Set(d, x[r * p.a_stride + i]);

@@ -129,8 +129,8 @@ struct Product {
 };
 
 /// How the weights of a linear layer are kept in blocks: along the depth so many share a scale (and
-/// an offset). A number is scale * q + offset of 4 unsigned bits, scale * q of 8 signed ones,
-/// rounded once.
+/// an offset). A number is scale * q + offset of 4 unsigned bits, scale * q of 8 signed ones, the
+/// product rounded to float32 and then the sum.
 enum class BlockKind : std::uint8_t {
   kHalf4,   ///< 32 of 4 bits, scale and offset f16
   kFloat4,  ///< 32 of 4 bits, scale and offset f32

@@ -324,23 +324,25 @@ void StoreRow(const float* row, std::int64_t columns, void* to, float* /*scale*/
   for (; i < columns; ++i) place[i] = T(row[i]);
 }
 
+HWY_INLINE std::size_t LanesLeft(std::int64_t columns) {
+  return static_cast<std::size_t>(HWY_MIN(columns, std::int64_t{kLanes}));
+}
 /// to[i] = row[i] 127 / largest magnitude, to the nearest, ties to even; scale = largest / 127.
+/// Finite.
 inline void StoreRowInt8(const float* row, std::int64_t columns, void* to, float* scale) {
   constexpr float kLeast = 0x1p-100f;  // less is 0: its reciprocal would not be a number
   const Floats d;
   const hn::Rebind<std::int8_t, Floats> d8;
-  const auto count = [columns](std::int64_t i) {
-    return static_cast<std::size_t>(HWY_MIN(columns - i, std::int64_t{kLanes}));
-  };
   Vector largest = hn::Zero(d);
   for (std::int64_t i = 0; i < columns; i += kLanes)
-    largest = hn::Max(largest, hn::Abs(Load(row + i, count(i))));
+    largest = hn::Max(largest, hn::Abs(Load(row + i, LanesLeft(columns - i))));
   const float most = FoldLanes<Larger>(d, largest);
   *scale = most < kLeast ? 0.0f : most / 127.0f;
   const Vector factor = hn::Set(d, most < kLeast ? 0.0f : 127.0f / most);
   for (std::int64_t i = 0; i < columns; i += kLanes) {
-    const auto whole = hn::NearestInt(hn::Mul(Load(row + i, count(i)), factor));
-    hn::StoreN(hn::DemoteTo(d8, whole), d8, static_cast<std::int8_t*>(to) + i, count(i));
+    const auto whole = hn::NearestInt(hn::Mul(Load(row + i, LanesLeft(columns - i)), factor));
+    hn::StoreN(hn::DemoteTo(d8, whole), d8, static_cast<std::int8_t*>(to) + i,
+               LanesLeft(columns - i));
   }
 }
 

@@ -110,8 +110,9 @@ Token BpeTokenizer::token_of(std::int32_t id, std::size_t begin, std::size_t end
   const std::string& text = at < vocabulary_.texts.size() && !vocabulary_.texts[at].empty()
                                 ? vocabulary_.texts[at]
                                 : pieces_[at];
-  return {id, text, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end),
-          is_special(id), -1};
+  return {
+      id, text, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), is_special(id),
+      -1};
 }
 
 void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size_t end,
@@ -120,7 +121,7 @@ void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size
   std::string_view part = text.substr(begin, end - begin);
   std::size_t before = 0;  // bytes of `part` that are not of the text
   if (vocabulary_.add_prefix_space && part.front() != ' ') {
-    with_space = " " + std::string(part);
+    with_space.append(" ").append(part);
     part = with_space;
     before = 1;
   }
@@ -133,7 +134,7 @@ void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size
       const std::size_t piece_end = first + piece.size;
       std::size_t to = begin + std::max(piece_end, before) - before;
       first = piece_end;
-      if (piece.id < 0) continue;  // left out, as `tokenizers` does
+      if (piece.id < 0) continue;                                  // left out, as `tokenizers` does
       while (from > begin && is_continuation(text[from])) --from;  // whole code points
       while (to < end && is_continuation(text[to])) ++to;
       Token token = token_of(piece.id, skip_space(text, from, to), to);
@@ -144,7 +145,8 @@ void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size
   });
 }
 
-std::vector<Token> BpeTokenizer::encode(std::string_view given, const EncodeOptions& options) const {
+std::vector<Token> BpeTokenizer::encode(std::string_view given,
+                                        const EncodeOptions& options) const {
   const std::string composed = vocabulary_.compose ? compose(given) : std::string();
   const std::string_view text = vocabulary_.compose ? composed : given;
   std::vector<Token> tokens;

@@ -42,7 +42,7 @@ class BpeTokenizer {
   /// `name` stands for the file in errors (std::runtime_error).
   BpeTokenizer(BpeVocabulary vocabulary, const std::string& name);
 
-  std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
+  std::vector<Token> encode(std::string_view given, const EncodeOptions& options) const;
   std::int64_t vocab_size() const { return static_cast<std::int64_t>(pieces_.size()); }
   /// The bytes that a token stands for; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
@@ -57,7 +57,7 @@ class BpeTokenizer {
   Token token_of(std::int32_t id, std::size_t begin, std::size_t end) const;
 
   BpeVocabulary vocabulary_;
-  std::vector<std::string> pieces_;  // by id: bytes
+  std::vector<std::string> pieces_;                    // by id: bytes
   std::unordered_map<std::string, std::int32_t> ids_;  // by text
   std::vector<bool> special_;
   AddedTokens added_;

@@ -36,7 +36,8 @@ const NamedPattern& find_pattern(const GgufFile& file) {
   const auto* found = std::ranges::find(kPatterns, name, &NamedPattern::name);
   if (found != kPatterns.end()) return *found;
   std::string known;
-  for (const NamedPattern& each : kPatterns) known += (known.empty() ? "" : ", ") + std::string(each.name);
+  for (const NamedPattern& each : kPatterns)
+    known += (known.empty() ? "" : ", ") + std::string(each.name);
   file.fail("\"tokenizer.ggml.pre\" is " + in_quotes(name) + ", expected one of " + known);
 }
 
@@ -86,7 +87,8 @@ BpeVocabulary read_gguf_vocabulary(const GgufFile& file) {
                 " entries, expected " + std::to_string(v.texts.size()) + ", like tokens");
     for (std::size_t id = 0; id < types->size(); ++id) {
       check_piece(file, v.texts[id]);
-      if (((*types)[id] != kControl && (*types)[id] != kUserDefined) || v.texts[id].empty()) continue;
+      if (((*types)[id] != kControl && (*types)[id] != kUserDefined) || v.texts[id].empty())
+        continue;
       AddedToken token;
       token.id = static_cast<std::int32_t>(id);
       token.content = v.texts[id];
@@ -145,7 +147,8 @@ class JsonReader {
     const JsonField vocab = model.at("vocab");
     for (const auto& [text, entry] : vocab.members()) {
       const auto id = static_cast<std::size_t>(id_of(entry));
-      if (text.size() > kMaxPieceBytes) entry.say("is a piece of too many bytes, expected at most 1000");
+      if (text.size() > kMaxPieceBytes)
+        entry.say("is a piece of too many bytes, expected at most 1000");
       if (id >= 2 * vocab.value().size() + 4096) entry.fail("an id near the number of pieces");
       if (id >= v_.texts.size()) v_.texts.resize(id + 1);
       if (!v_.texts[id].empty()) entry.say("has an id that another piece has");
@@ -213,8 +216,9 @@ class JsonReader {
     } else if (type == "TemplateProcessing") {
       read_template(processor);
     } else {
-      processor.at("type").fail("\"ByteLevel\", \"TemplateProcessing\", \"RobertaProcessing\" or "
-                                "\"Sequence\"");
+      processor.at("type").fail(
+          "\"ByteLevel\", \"TemplateProcessing\", \"RobertaProcessing\" or "
+          "\"Sequence\"");
     }
   }
 

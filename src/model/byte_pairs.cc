@@ -64,7 +64,8 @@ BytePairs::BytePairs(const std::vector<std::string>& pieces,
   const auto id_of = [&](const std::string& piece) {
     const auto found = ids_.find(piece);
     if (found == ids_.end())
-      throw std::invalid_argument(in_quotes(piece) + " is no token, expected every part of a merge "
+      throw std::invalid_argument(in_quotes(piece) +
+                                  " is no token, expected every part of a merge "
                                   "to be one");
     return found->second;
   };

@@ -21,8 +21,10 @@ std::string chatml_system(std::string_view jinja) {
   for (std::size_t at = jinja.find(kBegin); at != std::string_view::npos;
        at = jinja.find(kBegin, at + 1)) {
     std::string_view rest = jinja.substr(at + kBegin.size());
-    if (rest.starts_with("\\n")) rest.remove_prefix(2);
-    else if (rest.starts_with('\n')) rest.remove_prefix(1);
+    if (rest.starts_with("\\n"))
+      rest.remove_prefix(2);
+    else if (rest.starts_with('\n'))
+      rest.remove_prefix(1);
     const std::string_view text = rest.substr(0, rest.find(kEnd));
     if (text.size() < rest.size() && text.find_first_of("'\"{}") == std::string_view::npos)
       return std::string(text);
@@ -187,7 +189,8 @@ std::vector<std::int32_t> ChatTemplate::encode(std::span<const Message> messages
   // and hold no special token are one text to the tokenizer.
   std::string plain;
   const auto flush = [&] {
-    for (const Token& token : tokenizer.encode(plain, {.add_special = false, .parse_special = false}))
+    for (const Token& token :
+         tokenizer.encode(plain, {.add_special = false, .parse_special = false}))
       ids.push_back(token.id);
     plain.clear();
   };

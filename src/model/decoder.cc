@@ -82,6 +82,17 @@ AnyMask mask_of(const DecoderConfig& config, const DecoderOptions& options) {
   return mask;
 }
 
+/// One pass on its way through the layers.
+struct Pass {
+  PagedKvCache& cache;
+  std::span<const Piece> pieces;
+  const Plan& plan;
+  PagedView& view;
+  Buffers& buffers;
+  Executor& executor;
+  const DecoderOptions& options;
+};
+
 }  // namespace
 
 struct Decoder::Impl {
@@ -99,9 +110,7 @@ struct Decoder::Impl {
   void run_pass(PagedKvCache& cache, std::span<const Piece> pieces, const DecoderOptions& options,
                 Buffers& buffers) const;
   void embed(std::span<const Piece> pieces, Rows hidden) const;
-  void attend(std::int64_t layer, PagedKvCache& cache, std::span<const Piece> pieces,
-              const Plan& plan, PagedView& view, Buffers& buffers, Executor& executor,
-              const DecoderOptions& options) const;
+  void attend(std::int64_t layer, Pass& pass) const;
   void feed_forward(std::int64_t layer, Buffers& buffers, Executor& executor) const;
   void write_logits(std::span<const Piece> pieces, const DecoderOptions& options,
                     TensorView<float, 2> logits, std::int64_t first_row, Buffers& buffers) const;
@@ -182,40 +191,41 @@ void Decoder::Impl::embed(std::span<const Piece> pieces, Rows hidden) const {
   }
 }
 
-void Decoder::Impl::attend(std::int64_t layer, PagedKvCache& cache, std::span<const Piece> pieces,
-                           const Plan& plan, PagedView& view, Buffers& b, Executor& executor,
-                           const DecoderOptions& options) const {
+void Decoder::Impl::attend(std::int64_t layer, Pass& pass) const {
+  Buffers& b = pass.buffers;
+  const DecoderOptions& options = pass.options;
   const DecoderLayer& part = weights.layers[static_cast<std::size_t>(layer)];
   const std::int64_t dim = config.head_dim, heads = config.num_heads, groups = config.num_kv_heads;
-  part.attention_norm.run(b.hidden, b.normed, executor);
-  part.query_key_value.run(b.normed, b.query_key_value, executor);
+  part.attention_norm.run(b.hidden, b.normed, pass.executor);
+  part.query_key_value.run(b.normed, b.query_key_value, pass.executor);
   if (weights.positions.empty()) {
     std::vector<std::int64_t> positions;
-    for (const Piece& piece : pieces) {
+    for (const Piece& piece : pass.pieces) {
       for (std::int64_t i = 0; i < std::ssize(piece.ids); ++i) positions.push_back(piece.begin + i);
     }
     const auto turned = heads_of(b.query_key_value, 0, heads + groups, dim);
-    rope.apply(turned, turned, positions, &executor);
+    rope.apply(turned, turned, positions, &pass.executor);
   }
   const auto key = heads_of(b.query_key_value, heads * dim, groups, dim);
   const auto value = heads_of(b.query_key_value, (heads + groups) * dim, groups, dim);
   std::int64_t row = 0;
-  for (const Piece& piece : pieces) {
+  for (const Piece& piece : pass.pieces) {
     const std::int64_t end = row + std::ssize(piece.ids);
-    cache.write(layer, piece.sequence, piece.begin, some_rows(key, row, end),
-                some_rows(value, row, end));
+    pass.cache.write(layer, piece.sequence, piece.begin, some_rows(key, row, end),
+                     some_rows(value, row, end));
     row = end;
   }
   const auto begin = std::chrono::steady_clock::now();
-  plan.run(heads_of(b.query_key_value, 0, heads, dim), view.layer(layer),
-           heads_of(b.attended, 0, heads, dim),
-           {.probe = options.probe ? options.probe(layer) : nullptr, .cancel = options.cancel});
+  pass.plan.run(
+      heads_of(b.query_key_value, 0, heads, dim), pass.view.layer(layer),
+      heads_of(b.attended, 0, heads, dim),
+      {.probe = options.probe ? options.probe(layer) : nullptr, .cancel = options.cancel});
   if (options.attended) options.attended(layer);
   if (options.attention_seconds != nullptr) {
     *options.attention_seconds +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
-  part.attention_out.run(b.attended, b.normed, &executor);
+  part.attention_out.run(b.attended, b.normed, &pass.executor);
   add(b.hidden, b.normed);
 }
 
@@ -265,10 +275,11 @@ void Decoder::Impl::run_pass(PagedKvCache& cache, std::span<const Piece> pieces,
                    .value_dtype = view.dtype,
                    .page_size = view.page_size},
                   attention);
+  Pass pass{cache, pieces, plan, view, buffers, executor, options};
   embed(pieces, buffers.hidden);
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     if (options.cancel != nullptr && options.cancel->load()) throw Cancelled();
-    attend(layer, cache, pieces, plan, view, buffers, executor, options);
+    attend(layer, pass);
     feed_forward(layer, buffers, executor);
   }
   if (!all_finite({buffers.hidden.data, static_cast<std::size_t>(buffers.hidden.size())})) {

@@ -28,10 +28,10 @@ struct DecoderLayer {
 struct DecoderWeights {
   std::vector<DecoderLayer> layers;
   Norm norm;
-  Linear logits;                  ///< (vocab_size, hidden_size); also the words where they are tied
-  std::optional<Linear> words;    ///< (vocab_size, hidden_size) where they are not
-  std::vector<float> positions;   ///< (context_length, hidden_size), or empty: rotary ones
-  bool gated = true;              ///< activation(gate) * up
+  Linear logits;                 ///< (vocab_size, hidden_size); also the words where they are tied
+  std::optional<Linear> words;   ///< (vocab_size, hidden_size) where they are not
+  std::vector<float> positions;  ///< (context_length, hidden_size), or empty: rotary ones
+  bool gated = true;             ///< activation(gate) * up
 
   const Linear& embedding() const { return words ? *words : logits; }
 };
@@ -44,9 +44,9 @@ struct LoadedDecoder {
 
 using LoadProgress = std::function<void(std::int64_t done, std::int64_t all)>;
 
-/// The Llama family from a .gguf file, or from config.json and safetensors in a folder; GPT-2 from a
-/// folder.
-LoadedDecoder load_llama_gguf(const std::filesystem::path& file, const LoadProgress& progress);
+/// The Llama family from a .gguf file, or from config.json and safetensors in a folder; GPT-2 from
+/// a folder.
+LoadedDecoder load_llama_gguf(const std::filesystem::path& path, const LoadProgress& progress);
 LoadedDecoder load_llama_folder(const std::filesystem::path& folder, const LoadProgress& progress);
 LoadedDecoder load_gpt2_folder(const std::filesystem::path& folder, const LoadProgress& progress);
 

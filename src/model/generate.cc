@@ -62,7 +62,8 @@ Generation::Generation(const Decoder& decoder, const Tokenizer& tokenizer, Paged
       logits_(static_cast<std::size_t>(decoder.config().vocab_size)) {
   if (options_.max_tokens < 1)
     refuse("max_tokens is " + std::to_string(options_.max_tokens) + ", expected 1 or more");
-  if (options_.window < 0 || options_.sinks < 0) refuse("window or sinks is negative, expected 0 or more");
+  if (options_.window < 0 || options_.sinks < 0)
+    refuse("window or sinks is negative, expected 0 or more");
   for (const std::string& stop : options_.stop) {
     if (stop.empty()) refuse("a stop text is empty, expected at least one character");
   }
@@ -111,8 +112,8 @@ void Generation::run(std::span<const std::int32_t> ids, bool is_prompt) {
   options.attention_seconds = &stats_.attention_seconds;
   const DecoderInput input{sequence_, ids};
   const double begin = seconds();
-  decoder_.run(cache_, std::span(&input, 1),
-               {logits_.data(), {1, decoder_.config().vocab_size}}, options);
+  decoder_.run(cache_, std::span(&input, 1), {logits_.data(), {1, decoder_.config().vocab_size}},
+               options);
   if (!is_prompt) stats_.decode_seconds += seconds() - begin;
   held_.insert(held_.end(), ids.begin(), ids.end());
   // The next token sees the last `window` tokens, itself included.

@@ -51,10 +51,10 @@ struct GgufFile::Impl {
 
 GgufFile::GgufFile(const std::filesystem::path& path) {
   InputFile file(path);
-  GgufHeader header = read_gguf_header(
-      {file.size(), path.string(), [&](std::uint64_t at, std::span<char> to) {
-         file.read(at, to.data(), to.size());
-       }});
+  GgufHeader header =
+      read_gguf_header({file.size(), path.string(), [&](std::uint64_t at, std::span<char> to) {
+                          file.read(at, to.data(), to.size());
+                        }});
   impl_ = std::make_unique<Impl>(Impl{std::move(file), std::move(header)});
 }
 GgufFile::~GgufFile() = default;

@@ -73,8 +73,7 @@ class Cursor {
 
  private:
   void take(const char* what, std::span<char> to) {
-    if (to.size() > left())
-      fail("ends at byte " + std::to_string(bytes_.size) + " within " + what);
+    if (to.size() > left()) fail("ends at byte " + std::to_string(bytes_.size) + " within " + what);
     while (!to.empty()) {
       if (at_ < begin_ || at_ >= begin_ + window_.size()) {
         constexpr std::uint64_t kWindow = 1 << 16;
@@ -138,7 +137,8 @@ bool is_real(Type type) { return type == Type::kFloat32 || type == Type::kFloat6
 
 GgufValue array(Cursor& in, const std::string& what) {
   const Type type = value_type(in, "the elements of " + what);
-  if (type == Type::kArray) in.fail(what + " is an array of arrays, expected one of numbers or texts");
+  if (type == Type::kArray)
+    in.fail(what + " is an array of arrays, expected one of numbers or texts");
   const std::uint64_t size =
       in.count("the length of " + what, kLeastBytes[static_cast<std::size_t>(type)]);
   const auto fill = [&]<class T>(std::vector<T> values, auto next) {
@@ -175,7 +175,8 @@ std::pair<std::string, GgufTensor> tensor(Cursor& in) {
     const auto extent = in.number<std::uint64_t>("a tensor's extent");
     if (extent == 0 || extent > std::uint64_t{1} << 40 ||
         __builtin_mul_overflow(elements, extent, &elements) || elements > std::uint64_t{1} << 56)
-      in.fail(what + " has an extent of " + std::to_string(extent) + ", expected 1 or more and at "
+      in.fail(what + " has an extent of " + std::to_string(extent) +
+              ", expected 1 or more and at "
               "most 2^56 elements in all");
     tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(extent));
   }

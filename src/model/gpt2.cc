@@ -40,7 +40,8 @@ DecoderConfig read_config(const JsonField& root) {
   if (!(c.norm_eps > 0 && c.norm_eps <= 1)) root.at("layer_norm_epsilon").fail("above 0");
   const auto act = find("activation_function");
   c.activation = act ? act->text() : "gelu_new";
-  if (!Activation::find(c.activation)) act->fail("\"gelu_new\", \"gelu\", \"relu\" or \"silu\"");
+  if (!Activation::find(c.activation))
+    root.at("activation_function").fail("\"gelu_new\", \"gelu\", \"relu\" or \"silu\"");
   return c;
 }
 

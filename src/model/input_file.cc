@@ -1,4 +1,5 @@
-// src/model/input_file.cc - a regular file that is read at places, whatever happens to it meanwhile.
+// src/model/input_file.cc - a regular file that is read at places, whatever happens to it
+// meanwhile.
 #include "model/input_file.h"
 
 #include <fcntl.h>

@@ -22,8 +22,8 @@ struct Names {
   std::string attention_norm, query, key, value, attention_out;
   std::string feed_forward_norm, gate, up, down;
 };
-const Names kGgufNames{"token_embd",   "output_norm",   "output",     "blk.#.attn_norm",
-                       "blk.#.attn_q", "blk.#.attn_k",  "blk.#.attn_v", "blk.#.attn_output",
+const Names kGgufNames{"token_embd",     "output_norm",    "output",       "blk.#.attn_norm",
+                       "blk.#.attn_q",   "blk.#.attn_k",   "blk.#.attn_v", "blk.#.attn_output",
                        "blk.#.ffn_norm", "blk.#.ffn_gate", "blk.#.ffn_up", "blk.#.ffn_down"};
 const Names kFolderNames{"model.embed_tokens",
                          "model.norm",
@@ -45,19 +45,19 @@ DecoderLayer read_layer(const TensorSource& source, const DecoderConfig& c, cons
   };
   const std::int64_t hidden = c.hidden_size, wide = c.intermediate_size,
                      queries = c.num_heads * c.head_dim, keys = c.num_kv_heads * c.head_dim;
-  return {.attention_norm = source.norm(name(names.attention_norm), hidden, c.norm_eps),
-          .query_key_value = source.projection({{name(names.query), queries},
-                                                {name(names.key), keys},
-                                                {name(names.value), keys}},
-                                               hidden),
-          .attention_out = source.linear(name(names.attention_out), hidden, queries),
-          .feed_forward_norm = source.norm(name(names.feed_forward_norm), hidden, c.norm_eps),
-          .intermediate =
-              source.projection({{name(names.gate), wide}, {name(names.up), wide}}, hidden),
-          .out = source.linear(name(names.down), hidden, wide)};
+  return {
+      .attention_norm = source.norm(name(names.attention_norm), hidden, c.norm_eps),
+      .query_key_value = source.projection(
+          {{name(names.query), queries}, {name(names.key), keys}, {name(names.value), keys}},
+          hidden),
+      .attention_out = source.linear(name(names.attention_out), hidden, queries),
+      .feed_forward_norm = source.norm(name(names.feed_forward_norm), hidden, c.norm_eps),
+      .intermediate = source.projection({{name(names.gate), wide}, {name(names.up), wide}}, hidden),
+      .out = source.linear(name(names.down), hidden, wide)};
 }
 
-DecoderWeights read_weights(const TensorSource& source, const DecoderConfig& c, const Names& names) {
+DecoderWeights read_weights(const TensorSource& source, const DecoderConfig& c,
+                            const Names& names) {
   std::vector<DecoderLayer> layers;
   for (std::int64_t layer = 0; layer < c.num_layers; ++layer)
     layers.push_back(read_layer(source, c, names, layer));
@@ -102,16 +102,17 @@ std::string family_of(const GgufFile& file) {
 
 RopeScaling gguf_scaling(const GgufFile& file, const std::string& prefix, std::int64_t context) {
   if (file.has_tensor("rope_freqs.weight"))
-    file.fail("tensor \"rope_freqs.weight\" is there, expected none (Llama 3.1's scaling of "
-              "positions is read from Hugging Face's files alone)");
+    file.fail(
+        "tensor \"rope_freqs.weight\" is there, expected none (Llama 3.1's scaling of "
+        "positions is read from Hugging Face's files alone)");
   const std::string* type = file.find<std::string>(prefix + "rope.scaling.type");
   if (type == nullptr || *type == "none") return {};
   const double factor = file.real(prefix + "rope.scaling.factor");
   if (*type == "linear") return RopeLinear{factor};
   if (*type == "yarn") {
     return RopeYarn{.factor = factor,
-                    .original_max_len = file.integer(prefix + "rope.scaling.original_context_length",
-                                                     1, kMost, context)};
+                    .original_max_len = file.integer(
+                        prefix + "rope.scaling.original_context_length", 1, kMost, context)};
   }
   file.fail(in_quotes(prefix + "rope.scaling.type") + " is " + in_quotes(*type) +
             ", expected \"none\", \"linear\" or \"yarn\"");
@@ -173,8 +174,8 @@ class ConfigReader {
       root_.at("num_attention_heads").fail("a multiple of num_key_value_heads");
     c.head_dim = extent("head_dim", std::max<std::int64_t>(1, c.hidden_size / c.num_heads));
     if (c.head_dim > kMaxHeadDim || c.head_dim % 2 != 0)
-      root_.say("has heads of " + std::to_string(c.head_dim) + ", expected an even number of at most " +
-                std::to_string(kMaxHeadDim));
+      root_.say("has heads of " + std::to_string(c.head_dim) +
+                ", expected an even number of at most " + std::to_string(kMaxHeadDim));
     c.norm_eps = number("rms_norm_eps", 1e-6);
     c.activation = "silu";
     if (const auto act = find("hidden_act")) act->only("silu");

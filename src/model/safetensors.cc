@@ -69,8 +69,7 @@ const TensorInfo& SafetensorsFile::expect(std::string_view name,
                                           std::span<const std::int64_t> shape) const {
   const std::string wanted = "expected F32, F16 or BF16 " + shape_text(shape);
   const auto found = tensors_.find(name);
-  if (found == tensors_.end())
-    file_->fail("tensor " + in_quotes(name) + " is missing, " + wanted);
+  if (found == tensors_.end()) file_->fail("tensor " + in_quotes(name) + " is missing, " + wanted);
   const TensorInfo& tensor = found->second;
   if (find_format(tensor.dtype) == kFormats.end() || !std::ranges::equal(tensor.shape, shape)) {
     file_->fail("tensor " + in_quotes(name) + " is " + tensor.dtype + " " +

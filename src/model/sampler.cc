@@ -27,7 +27,8 @@ Sampler::Sampler(const SamplingOptions& o) : options_(o), random_(o.seed) {
 }
 
 std::int32_t Sampler::pick(std::span<const float> logits) {
-  if (logits.empty()) throw std::invalid_argument("sampling: logits is empty, expected at least one");
+  if (logits.empty())
+    throw std::invalid_argument("sampling: logits is empty, expected at least one");
   std::size_t best = 0;
   bool is_number = true;
   for (std::size_t i = 0; i < logits.size(); ++i) {

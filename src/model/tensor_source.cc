@@ -1,4 +1,5 @@
-// src/model/tensor_source.cc - weights from a GGUF file or from safetensors, as layers of the engine.
+// src/model/tensor_source.cc - weights from a GGUF file or from safetensors, as layers of the
+// engine.
 #include "model/tensor_source.h"
 
 #include <algorithm>
@@ -157,7 +158,8 @@ std::vector<float> TensorSource::numbers(const std::string& name,
   for (const std::int64_t extent : shape) size *= extent;
   std::vector<float> numbers(static_cast<std::size_t>(size));
   dequantize(tensor.format, bytes, numbers);
-  if (!all_finite(numbers)) fail("tensor " + in_quotes(name) + " holds a number that is not finite");
+  if (!all_finite(numbers))
+    fail("tensor " + in_quotes(name) + " holds a number that is not finite");
   return numbers;
 }
 

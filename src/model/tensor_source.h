@@ -1,4 +1,5 @@
-// src/model/tensor_source.h - weights from a GGUF file or from safetensors, as layers of the engine.
+// src/model/tensor_source.h - weights from a GGUF file or from safetensors, as layers of the
+// engine.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +49,8 @@ class TensorSource {
   /// NAME.weight, and NAME.bias where there is one.
   Norm norm(const std::string& name, std::int64_t features, double eps) const;
 
-  /// One of the matrices side by side: NAME.weight (out, in), and NAME.bias (out) where there is one.
+  /// One of the matrices side by side: NAME.weight (out, in), and NAME.bias (out) where there is
+  /// one.
   struct Matrix {
     std::string name;
     std::int64_t out;

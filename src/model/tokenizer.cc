@@ -146,7 +146,8 @@ struct Tokenizer::Impl {
 
   const BpeTokenizer& bpe() const {
     const auto* tokenizer = std::get_if<BpeTokenizer>(&kind);
-    if (tokenizer == nullptr) throw std::logic_error("tokenizer: is WordPiece, which cannot decode");
+    if (tokenizer == nullptr)
+      throw std::logic_error("tokenizer: is WordPiece, which cannot decode");
     return *tokenizer;
   }
 };
@@ -157,7 +158,8 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  if (path.extension() != ".gguf") return parse(read_file(path.string(), kMaxFileBytes), path.string());
+  if (path.extension() != ".gguf")
+    return parse(read_file(path.string(), kMaxFileBytes), path.string());
   const GgufFile file(path);
   return Tokenizer(
       std::make_unique<Impl>(Impl{BpeTokenizer(read_gguf_vocabulary(file), path.string())}));

@@ -178,8 +178,9 @@ bool is_number(char32_t c) {
 
 std::string compose(std::string_view text) {
   utf8proc_uint8_t* composed = nullptr;
-  const auto size = utf8proc_map(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()),
-                                 &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const auto size =
+      utf8proc_map(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()), &composed,
+                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   if (size < 0) throw std::bad_alloc();
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
   return {reinterpret_cast<const char*>(composed), static_cast<std::size_t>(size)};

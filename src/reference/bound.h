@@ -12,8 +12,8 @@ namespace regard::bound {
 
 /// What a dot product of D terms adds up.
 struct DotSize {
-  double products = 0;  ///< sum_d |q_d k_d|
-  double factors = 0;   ///< sum_d |q_d| + |k_d|
+  double products = 0;   ///< sum_d |q_d k_d|
+  double factors = 0;    ///< sum_d |q_d| + |k_d|
   double row_scale = 0;  ///< of an int8 key: what its 8 bits are multiplied by; else 0
 };
 

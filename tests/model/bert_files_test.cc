@@ -73,15 +73,19 @@ std::vector<BadConfig> bad_configs() {
       {"hidden_size", 3 * 513, "hidden_size is 1539, expected at most 512 times 3"},
       {"num_hidden_layers", 0, "num_hidden_layers is 0, expected an integer from 1"},
       {"num_hidden_layers", 2147483647,
-       "tensor \"encoder.layer.2.attention.self.query.weight\" is missing, expected F32, F16 or BF16 (24, 24)"},
+       "tensor \"encoder.layer.2.attention.self.query.weight\" is missing, expected F32, F16 or "
+       "BF16 (24, 24)"},
       {"vocab_size", json::array({1}), "vocab_size is an array of 1, expected an integer"},
       {"vocab_size", 41,
        "\"embeddings.word_embeddings.weight\" is F32 (40, 24), expected F32, F16 or BF16 (41, 24)"},
-      {"intermediate_size", 2147483647, "is F32 (40, 24), expected F32, F16 or BF16 (2147483647, 24)"},
+      {"intermediate_size", 2147483647,
+       "is F32 (40, 24), expected F32, F16 or BF16 (2147483647, 24)"},
       {"max_position_embeddings", 512,
-       "\"embeddings.position_embeddings.weight\" is F32 (20, 24), expected F32, F16 or BF16 (512, 24)"},
+       "\"embeddings.position_embeddings.weight\" is F32 (20, 24), expected F32, F16 or BF16 (512, "
+       "24)"},
       {"type_vocab_size", 1,
-       "\"embeddings.token_type_embeddings.weight\" is F32 (2, 24), expected F32, F16 or BF16 (1, 24)"},
+       "\"embeddings.token_type_embeddings.weight\" is F32 (2, 24), expected F32, F16 or BF16 (1, "
+       "24)"},
       {"layer_norm_eps", "small", "layer_norm_eps is \"small\", expected a number above 0"},
       {"layer_norm_eps", 0, "layer_norm_eps is 0, expected a number above 0"},
       {"layer_norm_eps", -1e-12, "layer_norm_eps is -1e-12, expected a number above 0"},
@@ -130,14 +134,18 @@ TEST(BertFiles, ConfigThatIsNoConfig) {
 TEST(BertFiles, BadTensorsAreRefused) {
   const std::string name = "encoder.layer.1.output.dense.weight";
   const auto with = [&](const std::function<void(json&)>& change) { return said({}, change); };
-  EXPECT_EQ(with([&](json& header) { header["x"] = header[name], header.erase(name); }),
-            "model.safetensors: tensor \"" + name + "\" is missing, expected F32, F16 or BF16 (24, 40)");
+  EXPECT_EQ(
+      with([&](json& header) { header["x"] = header[name], header.erase(name); }),
+      "model.safetensors: tensor \"" + name + "\" is missing, expected F32, F16 or BF16 (24, 40)");
   EXPECT_EQ(with([&](json& header) { header[name]["dtype"] = "I32"; }),
-            "model.safetensors: tensor \"" + name + "\" is I32 (24, 40), expected F32, F16 or BF16 (24, 40)");
+            "model.safetensors: tensor \"" + name +
+                "\" is I32 (24, 40), expected F32, F16 or BF16 (24, 40)");
   EXPECT_EQ(with([&](json& header) { header[name]["shape"] = {40, 24}; }),
-            "model.safetensors: tensor \"" + name + "\" is F32 (40, 24), expected F32, F16 or BF16 (24, 40)");
+            "model.safetensors: tensor \"" + name +
+                "\" is F32 (40, 24), expected F32, F16 or BF16 (24, 40)");
   EXPECT_EQ(with([&](json& header) { header[name]["shape"] = {1, 24, 40}; }),
-            "model.safetensors: tensor \"" + name + "\" is F32 (1, 24, 40), expected F32, F16 or BF16 (24, 40)");
+            "model.safetensors: tensor \"" + name +
+                "\" is F32 (1, 24, 40), expected F32, F16 or BF16 (24, 40)");
   const auto dtype_of_half_size = with([&](json& header) { header[name]["dtype"] = "F16"; });
   EXPECT_NE(dtype_of_half_size.find("data_offsets span 3840 bytes, expected 1920"),
             std::string::npos);

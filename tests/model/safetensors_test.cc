@@ -196,8 +196,10 @@ TEST(Safetensors, ReadingSaysWhatCameAndWhatWasWanted) {
   const auto said = [&](std::string_view name, const std::vector<std::int64_t>& shape) {
     return message_of<std::runtime_error>([&] { file.read_f32(name, shape); });
   };
-  EXPECT_NE(said("c", {2}).find("tensor \"c\" is missing, expected F32, F16 or BF16 (2)"), std::string::npos);
-  EXPECT_NE(said("a", {1}).find("tensor \"a\" is I64 (1), expected F32, F16 or BF16 (1)"), std::string::npos);
+  EXPECT_NE(said("c", {2}).find("tensor \"c\" is missing, expected F32, F16 or BF16 (2)"),
+            std::string::npos);
+  EXPECT_NE(said("a", {1}).find("tensor \"a\" is I64 (1), expected F32, F16 or BF16 (1)"),
+            std::string::npos);
   EXPECT_NE(said("b", {3, 2}).find("tensor \"b\" is F32 (2, 3), expected F32, F16 or BF16 (3, 2)"),
             std::string::npos);
   EXPECT_NE(said("b", {2, 3}).find("tensor \"b\" holds inf at element 3, expected finite"),

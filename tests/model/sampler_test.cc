@@ -14,7 +14,8 @@ namespace {
 
 using testing::message_of;
 
-std::map<std::int32_t, int> picks(const SamplingOptions& options, std::vector<float> logits, int n) {
+std::map<std::int32_t, int> picks(const SamplingOptions& options, std::vector<float> logits,
+                                  int n) {
   Sampler sampler(options);
   std::map<std::int32_t, int> counts;
   for (int i = 0; i < n; ++i) ++counts[sampler.pick(logits)];
@@ -46,11 +47,13 @@ TEST(Sampler, FiltersKeepWhatTheySay) {
   EXPECT_EQ(picks({.temperature = 1, .top_p = 0.76}, logits, 1000).size(), 3U);
   EXPECT_EQ(picks({.temperature = 1, .min_p = 0.29}, logits, 1000).size(), 3U);
   EXPECT_EQ(picks({.temperature = 1, .min_p = 1}, logits, 1000).size(), 1U);
-  EXPECT_EQ(picks({.temperature = 1, .top_k = 3, .top_p = 0.8, .min_p = 0.4}, logits, 1000).size(), 2U);
+  EXPECT_EQ(picks({.temperature = 1, .top_k = 3, .top_p = 0.8, .min_p = 0.4}, logits, 1000).size(),
+            2U);
   std::vector<float> many(5000, 0.0F);
   many[4321] = 20;
   EXPECT_EQ(picks({.temperature = 1, .top_p = 0.9}, many, 100).size(), 1U);
-  EXPECT_EQ(picks({.temperature = 1, .top_p = 0.999}, std::vector<float>(900, 1.0F), 20'000).size(), 900U);
+  EXPECT_EQ(picks({.temperature = 1, .top_p = 0.999}, std::vector<float>(900, 1.0F), 20'000).size(),
+            900U);
 }
 
 TEST(Sampler, ASeedSaysItAll) {

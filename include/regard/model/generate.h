@@ -18,8 +18,8 @@ namespace regard::model {
 
 struct GenerateOptions {
   SamplingOptions sampling = {};
-  std::int64_t max_tokens = 256;  ///< of one answer
-  std::vector<std::string> stop = {};  ///< texts that end an answer and are not part of it
+  std::int64_t max_tokens = 256;           ///< of one answer
+  std::vector<std::string> stop = {};      ///< texts that end an answer and are not part of it
   std::vector<std::int32_t> end_ids = {};  ///< tokens that do
   /// A token sees the first `sinks` tokens and the last `window`; pages that nobody will see again
   /// are given back. 0: all before it.
@@ -41,13 +41,14 @@ struct GenerateStats {
   double attention_seconds = 0;  ///< of both together
 };
 
-/// A sequence of a cache that a model continues. What the cache holds already is not run again, so a
-/// conversation goes on with the same object. Not thread safe. Model, tokenizer and cache must
+/// A sequence of a cache that a model continues. What the cache holds already is not run again, so
+/// a conversation goes on with the same object. Not thread safe. Model, tokenizer and cache must
 /// outlive it.
 class Generation {
  public:
-  /// `sequence` holds the keys and values of `held`, all of its tokens. Throws std::invalid_argument
-  /// for options out of their range, an empty stop text, or ids that do not fit the sequence.
+  /// `sequence` holds the keys and values of `held`, all of its tokens. Throws
+  /// std::invalid_argument for options out of their range, an empty stop text, or ids that do not
+  /// fit the sequence.
   Generation(const Decoder& decoder, const Tokenizer& tokenizer, PagedKvCache& cache,
              PagedKvCache::Sequence sequence, GenerateOptions options,
              std::vector<std::int32_t> held = {});

@@ -18,9 +18,8 @@
 namespace regard::model {
 
 /// A metadata value: numbers and truth values as int64 or double, strings, and arrays of them.
-using GgufValue =
-    std::variant<std::int64_t, double, bool, std::string, std::vector<std::int64_t>,
-                 std::vector<double>, std::vector<std::string>>;
+using GgufValue = std::variant<std::int64_t, double, bool, std::string, std::vector<std::int64_t>,
+                               std::vector<double>, std::vector<std::string>>;
 
 /// A tensor of the file. Offsets are bytes from the start of the file, half-open.
 struct GgufTensor {
@@ -51,7 +50,8 @@ class GgufFile {
   const T* find(std::string_view key) const;
   template <class T>
   const T& at(std::string_view key) const;
-  /// A number in [least, most]; `otherwise` when the key is not there, which is an error without it.
+  /// A number in [least, most]; `otherwise` when the key is not there, which is an error without
+  /// it.
   std::int64_t integer(std::string_view key, std::int64_t least, std::int64_t most,
                        std::optional<std::int64_t> otherwise = {}) const;
   /// A finite number.

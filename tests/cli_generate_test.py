@@ -1,0 +1,182 @@
+# tests/cli_generate_test.py - regard generate as its user meets it: text, JSON, seeds, pipes, interruption, bad input.
+import json
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import time
+
+import jsonschema
+import pytest
+
+from cli_test import CACHE, REGARD, ROOT, assert_one_line, regard
+
+MODEL = CACHE / "regard/models/smollm2"
+pytestmark = [
+    pytest.mark.skipif(not os.access(REGARD, os.X_OK), reason=f"no {REGARD}: ./dev build"),
+    pytest.mark.skipif(not any(MODEL.glob("*.gguf")), reason="no model smollm2: regard models get smollm2"),
+]
+QUESTION = "What is the capital of France?"
+
+
+def generate(*args, **kwargs):
+    result = regard("generate", *args, **kwargs)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def generate_json(*args, **kwargs):
+    return json.loads(generate("--json", "-", *args, **kwargs).stdout)
+
+
+def test_an_answer_and_nothing_else_goes_to_standard_output():
+    result = generate("--temperature", "0", QUESTION)
+    assert result.stdout.decode() == "The capital of France is Paris.\n"
+    assert result.stderr == b""
+
+
+def test_raw_takes_the_prompt_as_it_is():
+    assert generate("--raw", "--temperature", "0", "--max-tokens", "2", "The capital of France is").stdout == b" Paris.\n"
+    same = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+    same += f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    by_hand = generate_json("--raw", "--temperature", "0", same)
+    by_template = generate_json("--temperature", "0", QUESTION)
+    assert by_hand["prompt_ids"] == by_template["prompt_ids"]
+    assert by_hand["text"] == by_template["text"]
+
+
+def test_json_is_what_the_schema_says():
+    schema = json.loads((ROOT / "docs/generate.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for args in ([QUESTION], ["--max-tokens", "3", QUESTION], ["--stop", "Fra", "--temperature", "0", QUESTION]):
+        document = generate_json(*args)
+        jsonschema.validate(document, schema)
+        assert document["stats"]["prompt_tokens"] == len(document["prompt_ids"])
+        assert document["stats"]["tokens"] == len(document["ids"])
+    assert document["stop"] == "stop"
+    assert document["text"] == "The capital of "
+
+
+def test_a_seed_gives_the_same_text_on_any_number_of_threads():
+    def text(*args):
+        return generate_json("--max-tokens", "20", "--temperature", "1", *args, "Tell me a story.")["text"]
+
+    assert text("--seed", "3", "--threads", "1") == text("--seed", "3", "--threads", "2")
+    assert text("--seed", "3") != text("--seed", "4")
+
+
+def test_the_prompt_comes_from_a_pipe_or_a_file(tmp_path):
+    expected = generate("--temperature", "0", QUESTION).stdout
+    assert generate("--temperature", "0", input=QUESTION.encode() + b"\n").stdout == expected
+    (tmp_path / "prompt.txt").write_text(QUESTION + "\n")
+    assert generate("--temperature", "0", "--file", str(tmp_path / "prompt.txt")).stdout == expected
+
+
+def test_a_saved_cache_goes_on_without_its_prompt_being_run(tmp_path):
+    cache = tmp_path / "cache"
+    args = ["--temperature", "0", "--max-tokens", "12", "Name three rivers."]
+    first = generate_json("--save-cache", str(cache), *args)
+    assert cache.stat().st_mode & 0o777 == 0o600
+    second = generate_json("--load-cache", str(cache), *args)
+    assert second["ids"] == first["ids"]
+    assert second["stats"]["cached_tokens"] == len(first["prompt_ids"]) - 1
+    assert_one_line(regard("generate", "--cache-dtype", "f32", "--load-cache", str(cache), "x"), 1, "holds f16, expected f32")
+    data = bytearray(cache.read_bytes())
+    data[len(data) // 2] ^= 1
+    cache.write_bytes(data)
+    assert_one_line(regard("generate", "--load-cache", str(cache), "x"), 1, "are damaged")
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f16", "int8"])
+def test_every_cache_answers(dtype):
+    assert "Paris" in generate_json("--temperature", "0", "--cache-dtype", dtype, QUESTION)["text"]
+
+
+def test_a_window_bounds_the_cache():
+    args = ["--temperature", "0", "--max-tokens", "300", "--raw", "Once upon a time"]
+    all_of_it = generate_json(*args)["stats"]["cache_bytes"]
+    assert generate_json("--window", "32", *args)["stats"]["cache_bytes"] <= all_of_it
+
+
+def test_an_interrupt_ends_cleanly_with_what_there_is():
+    process = subprocess.Popen([REGARD, "generate", "--json", "-", "--max-tokens", "4000", "--raw", "--temperature", "1", "Once"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    document = json.loads(out)
+    assert document["stop"] in ("interrupt", "eos")
+    assert document["stop"] == "eos" or document["ids"]
+
+
+def test_a_conversation_on_a_terminal():
+    main, end = pty.openpty()
+    process = subprocess.Popen([REGARD, "generate", "--temperature", "0", "--max-tokens", "30"], stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    seen = b""
+
+    def until(what):
+        nonlocal seen
+        began = time.monotonic()
+        while what not in seen:
+            assert time.monotonic() - began < 60, seen
+            seen += os.read(main, 4096)
+        seen = seen.split(what, 1)[1]
+
+    until(b"> ")
+    os.write(main, b"My name is Ann. What is the capital of France?\n")
+    until(b"Paris")
+    until(b"> ")
+    os.write(main, b"/exit\n")
+    assert process.wait(timeout=30) == 0
+    os.close(main)
+
+
+def test_look_shows_causal_attention_of_the_same_model():
+    text = regard("look", "--model", "smollm2", "The river is deep.")
+    assert text.returncode == 0, text.stderr
+    assert "smollm2" in text.stdout.decode()
+    document = json.loads(regard("look", "--model", "smollm2", "--json", "-", "--layer", "3", "--head", "1", "The river is deep.").stdout)
+    assert document["model"]["kv_heads"] == 3
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--temperature", "-1", "x"], ["--temperature is -1", "0 or more"]),
+    (["--temperature", "nan", "x"], ["--temperature", "expected a number"]),
+    (["--top-p", "0", "x"], ["--top-p is 0"]),
+    (["--top-p", "7", "x"], ["--top-p is 7"]),
+    (["--min-p", "-0.1", "x"], ["--min-p is -0.1"]),
+    (["--top-k", "-1", "x"], ["--top-k"]),
+    (["--max-tokens", "0", "x"], ["--max-tokens"]),
+    (["--cache-dtype", "f64", "x"], ['"f64"', "f32, bf16, f16 or int8"]),
+    (["--sinks", "4", "x"], ["--sinks needs --window"]),
+    (["--raw", "--system", "s", "x"], ["--system", "--raw"]),
+    (["--file", "f", "x"], ["one of the two"]),
+    (["--stop", "", "x"], ["--stop"]),
+    ([""], ["the text is empty"]),
+])
+def test_a_wrong_command_line_is_one_line(args, words):
+    assert_one_line(regard("generate", *args), 2, *words)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--cache-bytes", "5", "x"], ["budget_bytes is 5", "one page of 256 tokens"]),
+    (["--model", "minilm", "x"], ["minilm", "does not generate", "smollm2"]),
+    (["--model", "nosuch", "x"], ['"nosuch"', "smollm2"]),
+    (["--file", "/nowhere/prompt", "x"], []),
+    (["word " * 9000], ["9031 tokens", "8192", "context"]),
+])
+def test_what_cannot_be_done_is_one_line(args, words):
+    if args[0] == "--model" and args[1] == "minilm" and not (CACHE / "regard/models/minilm/config.json").exists():
+        pytest.skip("no model minilm")
+    status = 2 if args[0] == "--file" else 1
+    assert_one_line(regard("generate", *args), status, *words)
+
+
+def test_a_damaged_model_is_one_line(tmp_path):
+    whole = next(MODEL.glob("*.gguf"))
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(whole.read_bytes()[:1_000_000])
+    assert_one_line(regard("generate", "--model", str(broken), "x"), 1, "broken.gguf", "ends at byte")
