@@ -1,4 +1,6 @@
 // src/cache/restore.cc - sequences of a file as new sequences over new pages.
+#include <iterator>
+
 #include "cache/store.h"
 
 namespace regard::cache {
@@ -39,6 +41,8 @@ void Store::fill(SequenceState& s, const SequenceState& from, std::span<const st
   s.length = from.length;
   s.evicted_begin = from.evicted_begin;
   s.evicted_end = from.evicted_end;
+  // A longer sequence may have filled the last page.
+  s.stale_end = std::ssize(s.pages) * shape_.page_size;
 }
 
 }  // namespace regard::cache

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "regard/kv_cache.h"
+#include "regard/plan.h"
 #include "support/allocations.h"
 
 namespace regard::test {
@@ -206,6 +207,30 @@ TEST(KvCacheMemory, ASequenceCostsItsListOfPages) {
   const std::int64_t each = (allocated_bytes - before) / kSequences;
   RecordProperty("bytes_per_sequence", static_cast<int>(each));
   EXPECT_LE(each, kPages * 12 * 2 + 1024);
+}
+
+/// Checking a view of pages costs no memory either.
+TEST(KvCacheMemory, ARunOverPagesAllocatesNothing) {
+  if (!kCountsAllocations) GTEST_SKIP() << "sanitizers have their own allocator";
+  Pages memory;
+  PagedKvCache cache(shape_of(100, &memory));
+  const Sequence s = cache.create();
+  append(cache, s, range(0, 300));
+  cache.evict(s, 4, 40);
+  std::vector<float> query(16), out(16);
+  const Plan plan({.q_len = 1, .kv_len = 512, .head_dim = 16, .value_dim = 16, .page_size = 16},
+                  {.mask = CausalMask{} & (PrefixMask{4} | WindowMask{39, 0}),
+                   .q_offset = 299,
+                   .executor = &serial_executor()});
+  const PagedView view = cache.view(s);
+  const auto run = [&] {
+    plan.run(InputView<4>(query.data(), {1, 1, 1, 16}), view,
+             OutputView<4>(out.data(), {1, 1, 1, 16}));
+  };
+  run();  // takes the plan's workspace
+  const std::int64_t before = allocations;
+  run();
+  EXPECT_EQ(allocations, before);
 }
 
 /// Token by token costs no more than at once: lists of pages grow by doubling.

@@ -1,9 +1,11 @@
 // tests/api/kv_cache_model_test.cc - random lives of many sequences beside a model that copies
 // everything; what is forgotten is gone; pages are found by all that came before them.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iterator>
 #include <map>
 
@@ -246,6 +248,22 @@ TEST(KvCacheModel, WhatWasTruncatedReadsAsZeros) {
   const std::vector<float> numbers = read(cache, other);
   EXPECT_NE(numbers[36], 0);
   EXPECT_EQ(std::vector<float>(numbers.begin() + 37, numbers.end()), std::vector<float>(22));
+}
+
+TEST(KvCacheModel, WhatWasTruncatedReadsAsZerosAfterAFileToo) {
+  PagedKvCache cache(model_shape(16, 20)), other(model_shape(16, 20));
+  const Sequence s = filled(cache, Ids(48, 1));
+  cache.truncate(cache.fork(s), 40);
+  const auto file = std::filesystem::temp_directory_path() /
+                    ("regard_kv_cache_model_test." + std::to_string(getpid()));
+  cache.save_all(file);
+  const std::vector<SavedSequence> loaded = other.load_all(file);
+  std::filesystem::remove(file);
+  other.release(loaded[0].sequence);
+  other.extend(loaded[1].sequence, 8);
+  const std::vector<float> numbers = read(other, loaded[1].sequence);
+  EXPECT_NE(numbers[39], 0);
+  EXPECT_EQ(std::vector<float>(numbers.begin() + 40, numbers.end()), std::vector<float>(8));
 }
 
 /// Whoever published a page after others can rely on what it is found by.

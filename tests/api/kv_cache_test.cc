@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 
+#include "regard/probe.h"
 #include "support/isa.h"
 #include "support/kv_cache.h"
 
@@ -285,6 +286,41 @@ TEST(KvCache, D3SequencesOfRaggedQueriesTogether) {
         expect_rows(text, cache, out, {0, begins[i]}, batch.sequences[i], batch.queries[i]);
     }
   }
+}
+
+/// Weights of a probe over pages are those over the tensors; those of an int8 cache know nothing of
+/// the scales of its values.
+TEST(KvCache, ProbesSeeTheWeights) {
+  Text text(5);
+  const auto weights = [&](const auto& run, const Dense<float>& value) {
+    Dense<float> seen({1, 2, 3, text.n}), out({1, text.query.shape[1], text.n, value.shape[3]});
+    const std::int64_t heads[] = {0, 1}, queries[] = {0, text.n / 2, text.n - 1};
+    WeightsProbe probe(0, heads, queries, {seen.data.data(), {2, 3, text.n}});
+    run(out, RunOptions{.probe = &probe});
+    return seen;
+  };
+  const auto from_cache = [&](DType dtype, const Dense<float>& value) {
+    KvCacheShape shape = text.shape;
+    shape.dtype = dtype;
+    PagedKvCache cache(shape);
+    const Sequence s = cache.create();
+    append(cache, s, text.key, value, 0, text.n);
+    return weights(
+        [&](Dense<float>& out, const RunOptions& run) {
+          attention(text.query.rows(0, text.n), cache.view(s), out.view(), text.options, run);
+        },
+        value);
+  };
+  const Dense<float> want = weights(
+      [&](Dense<float>& out, const RunOptions& run) {
+        attention(text.query.rows(0, text.n), text.key.rows(0, text.n), text.value.rows(0, text.n),
+                  out.view(), text.options, run);
+      },
+      text.value);
+  EXPECT_TRUE(from_cache(DType::kF32, text.value) == want);
+  Dense<float> larger = text.value;
+  for (float& x : larger.data) x *= 100;
+  EXPECT_TRUE(from_cache(DType::kI8, text.value) == from_cache(DType::kI8, larger));
 }
 
 TEST(KvCache, NoSequenceIsABatchOfNone) {
