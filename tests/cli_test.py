@@ -287,10 +287,11 @@ def test_help_has_examples_and_fits_80_columns(args):
 
 def test_models_lists_what_is_not_here_with_the_line_that_gets_it(tmp_path):
     env = {"XDG_CACHE_HOME": str(tmp_path), "HF_HOME": str(tmp_path), "HF_HUB_CACHE": ""}
-    header, row = regard("models", env=env).stdout.decode().splitlines()
+    header, row, other = regard("models", env=env).stdout.decode().splitlines()
     assert header.split() == ["NAME", "FAMILY", "SIZE", "LICENCE", "PLACE"]
     assert row.split()[:5] == ["minilm", "bert", "92", "MB", "Apache-2.0"]
     assert row.endswith("regard models get minilm")
+    assert other.split()[:5] == ["smollm2", "llama", "98", "MB", "Apache-2.0"]
     assert_one_line(regard("look", "bank", env=env), 1, "minilm", "regard models get minilm")
 
 

@@ -99,9 +99,10 @@ TEST(Decoder, TheSameBitsForAnyCuttingThreadsAndPages) {
   REGARD_NEEDS_SMOLLM2;
   auto ids = ids_of(kText);
   ids.resize(kSlow ? 10 : 60);
-  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kF16, DType::kI8}) {
+  for (const DType dtype : {DType::kF16, DType::kI8, DType::kF32, DType::kBf16}) {
     const auto whole = logits(ids, 1000, dtype, 1);
     EXPECT_TRUE(same_bits(logits(ids, 1, dtype, 1), whole)) << name_of(dtype);
+    if (kSlow) return;
     EXPECT_TRUE(same_bits(logits(ids, 7, dtype, 2), whole)) << name_of(dtype);
     EXPECT_TRUE(same_bits(logits(ids, 30, dtype, 3, 16), whole)) << name_of(dtype);
   }
@@ -109,6 +110,7 @@ TEST(Decoder, TheSameBitsForAnyCuttingThreadsAndPages) {
 
 TEST(Decoder, ABatchGivesEachSequenceItsOwnBits) {
   REGARD_NEEDS_SMOLLM2;
+  if (kSlow) GTEST_SKIP() << "takes minutes under a sanitizer";
   const Decoder& decoder = smollm2()->decoder;
   const auto first = ids_of(kText), second = ids_of("The capital of France is");
   const std::int64_t words = decoder.config().vocab_size;
@@ -139,12 +141,14 @@ std::string answer(const std::string& question, GenerateOptions options = {}) {
 
 TEST(Decoder, AnswersAsTransformersDoes) {
   REGARD_NEEDS_SMOLLM2;
+  if (kSlow) GTEST_SKIP() << "takes minutes under a sanitizer";
   // transformers 5.23 in float32 on the same file, greedy.
   EXPECT_EQ(answer("What is the capital of France?"), "The capital of France is Paris. [eos]");
 }
 
 TEST(Decoder, StopTextsEndAnAnswerAndAreNoPartOfIt) {
   REGARD_NEEDS_SMOLLM2;
+  if (kSlow) GTEST_SKIP() << "takes minutes under a sanitizer";
   EXPECT_EQ(answer("What is the capital of France?", {.stop = {"nce is Pa"}}),
             "The capital of Fra [stop]");
   EXPECT_EQ(answer("What is the capital of France?", {.stop = {"Paris!", " xyz"}}),
