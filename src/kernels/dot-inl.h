@@ -229,7 +229,7 @@ void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* 
     for (std::int64_t next = 0; next < b.rows; next += kKeys) {
       const std::int64_t first = in_pages ? next : HWY_MIN(next, b.rows - kKeys);
       KeyGroup<T, kVectors> keys;
-      keys.ahead = b.row_ahead<T>(first + lead);
+      keys.ahead = b.row_ahead<T>(first + lead, first);
       for (int v = 0; v < kVectors; ++v) {
         const std::int64_t row = first + v * kLanes;
         keys.from[v] = b.row<T>(in_pages && row >= b.rows ? first : row);

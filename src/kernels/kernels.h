@@ -42,11 +42,13 @@ struct Matrix {
   const T* row(std::int64_t r) const {
     return static_cast<const T*>(address(r, sizeof(T)));
   }
-  /// The same for a row that is only asked for ahead and may be beyond the end.
+  /// The same for a row that is only asked for ahead: row `here` if its page is beyond the end or
+  /// no longer there.
   template <class T>
-  const T* row_ahead(std::int64_t r) const {
-    const std::int64_t last = pages.num * pages.page_rows - pages.row - 1;
-    return row<T>(pages.table == nullptr || r < last ? r : last);
+  const T* row_ahead(std::int64_t r, std::int64_t here) const {
+    if (pages.table == nullptr) return row<T>(r);
+    const std::int64_t page = (pages.row + r) / pages.page_rows;
+    return row<T>(page < pages.num && pages.table[page] != nullptr ? r : here);
   }
 };
 
