@@ -126,6 +126,7 @@ kernels::Stream stream_of(const Setup& s, const Call& call, const KvSource& sour
   // Of several pages only the first is worth it: pages are meant to be long where this matters.
   const Tile piece{keys.kv_begin, page_end(source, keys.kv_begin, keys.kv_end), keys.kind};
   const Matrix m = keys_of(s, call, source, rows, piece);
+  if (m.pages.table != nullptr && m.pages.table[0] == nullptr) return {};  // evicted: nobody reads it
   return {m.address(0, bytes), m.rows, m.columns * bytes, m.row_stride * bytes};
 }
 
