@@ -188,16 +188,12 @@ class Session {
     model::GenerateOptions options{.sampling = arguments_.sampling,
                                    .max_tokens = arguments_.max_tokens,
                                    .stop = arguments_.stop,
+                                   .end_ids = model::end_ids(tokenizer_),
                                    .sinks = arguments_.sinks,
                                    .window = arguments_.window,
                                    .executor = executor_.get(),
                                    .cancel = &interrupted};
-    if (!arguments_.raw) {
-      chat_ = model::ChatTemplate::load(found_.source());
-      options.end_ids = chat_->end_ids(tokenizer_);
-    } else if (const auto eos = tokenizer_.eos()) {
-      options.end_ids = {*eos};
-    }
+    if (!arguments_.raw) chat_ = model::ChatTemplate::load(found_.source());
     options.progress = [this](std::int64_t done, std::int64_t all) {
       if (all > 512) progress_.say("reading the prompt", done, all);
     };

@@ -33,11 +33,12 @@ PageStart page_start(const LookHeader& header, const TextQuestion& question) {
   PageStart start;
   if (header.layers.size() == 1) start.layer = header.layers[0];
   if (header.heads.size() == 1) start.head = header.heads[0];
-  const auto words = words_of(header.text, header.tokens);
+  const auto words = words_of(header.text, header.tokens, header.causal);
   const auto token = [&](const std::string& word) {
     return static_cast<std::int64_t>(words[find_word(words, word)].token_begin);
   };
   const std::string& from = question.focus.empty() ? question.from : question.focus;
+  if (header.prompt_tokens) start.focus = *header.prompt_tokens;
   if (!from.empty()) start.focus = token(from);
   if (question.focus.empty() && !question.to.empty()) start.other = token(question.to);
   return start;
@@ -70,6 +71,8 @@ void look(std::span<const char* const> arguments) {
                       .layers = options.layers,
                       .heads = options.heads,
                       .truncate = options.truncate,
+                      .generated = options.generated,
+                      .raw = options.raw,
                       .with_sha256 = !(options.json + options.html).empty()};
   const auto executor = make_thread_pool(options.threads);
   look_at(std::move(request), *executor,

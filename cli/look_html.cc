@@ -119,6 +119,8 @@ Json header_json(const LookHeader& header, int bits, const PageStart& start) {
   json["engine"] = {{"version", version}, {"isa", isa}, {"dtype", dtype}, {"threads", threads}};
   json["text"] = header.text;
   json["truncated"] = header.truncated;
+  json["causal"] = header.causal;
+  if (header.prompt_tokens) json["prompt_tokens"] = *header.prompt_tokens;
   json["tokens"] = tokens_json(header.tokens);
   json["layers"] = header.layers;
   json["heads"] = header.heads;

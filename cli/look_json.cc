@@ -57,6 +57,9 @@ void LookJson::begin(const LookHeader& header) {
                       {"threads", engine.threads}}));
   output_.write(",\n\"text\": " + dump(header.text) + ",\n\"truncated\": ");
   output_.write(header.truncated ? "true" : "false");
+  output_.write(header.causal ? ",\n\"causal\": true" : ",\n\"causal\": false");
+  if (header.prompt_tokens)
+    output_.write(",\n\"prompt_tokens\": " + std::to_string(*header.prompt_tokens));
   output_.write(",\n\"tokens\": [");
   for (std::size_t i = 0; i < header.tokens.size(); ++i) {
     output_.write((i == 0 ? "\n" : ",\n") + dump(describe(header.tokens[i])));

@@ -21,7 +21,7 @@ constexpr const char* kFooter = R"(
 A word is what the model's tokenizer splits the text into at spaces and
 punctuation: attention to it is the sum over its pieces, attention from it their
 mean. Sinks are [CLS], [SEP] and punctuation, where heads put what they have no
-other use for. Layers and heads count from 0; without --layer and --head all of
+other use for; in a model that decodes also special tokens and the first word. Layers and heads count from 0; without --layer and --head all of
 them are shown, in text as their mean.
 Weights say where the model looked. They are not an explanation of what it does.
 
@@ -32,17 +32,27 @@ Examples:
   regard look --from bank --to river "I sat on the bank of the river."
   regard look --layer 3 --head 0,7 "I sat on the bank of the river."
   regard look --json look.json "I sat on the bank of the river."
+  regard look --generated "What is the capital of France?"
   echo "I sat on the bank of the river." | regard look -
 )";
 
-void add_options(CLI::App& app, LookOptions& options, std::string& threads) {
+/// Options as they were written.
+struct Texts {
+  std::string threads, max_tokens;
+  bool generated = false;
+};
+
+void add_options(CLI::App& app, LookOptions& options, Texts& texts) {
   app.footer(kFooter);
   const auto add = [&app](const char* name, auto& value, const char* type, const char* what) {
     return app.add_option(name, value, what)->type_name(type);
   };
   add("TEXT", options.text, "", "The text; - reads standard input")->required();
-  add("--model", options.model, "MODEL", "A name of regard models, or a folder")
-      ->capture_default_str();
+  add("--model", options.model, "MODEL",
+      "A name of regard models, or a path; minilm, with --generated smollm2");
+  app.add_flag("--generated", texts.generated, "Answer TEXT, show where each new token looked");
+  add("--max-tokens", texts.max_tokens, "N", "With --generated: at most so many; 32 by default");
+  app.add_flag("--raw", options.raw, "With --generated: no template, TEXT as it is");
   for (auto [name, numbers, what] :
        {std::tuple{"--layer", &options.layers, "Only these layers: 3 or 0,5"},
         std::tuple{"--head", &options.heads, "Only these heads: 7 or 0,7"}}) {
@@ -54,7 +64,7 @@ void add_options(CLI::App& app, LookOptions& options, std::string& threads) {
   add("--json", options.json, "FILE", "Write JSON too; - is standard output, alone");
   add("--html", options.html, "FILE", "Write a page to open in a browser");
   app.add_flag("--truncate", options.truncate, "Leave off what is too long for the model");
-  add("--threads", threads, "N", "Threads; one for each CPU by default");
+  add("--threads", texts.threads, "N", "Threads; one for each CPU by default");
   add("--isa", options.isa, "NAME", "Instruction set: one of regard --version");
 }
 
@@ -117,11 +127,17 @@ std::string read_text(const std::string& argument, const std::string& verb) {
 
 bool LookOptions::parse(std::span<const char* const> arguments) {
   CLI::App app{"Show what every word of a text attends to in a pretrained model.", "regard look"};
-  std::string number;
-  add_options(app, *this, number);
+  Texts texts;
+  add_options(app, *this, texts);
   if (!cli::parse(app, arguments)) return false;
-  threads = number.empty() ? default_num_threads()
-                           : static_cast<int>(whole_number("--threads", number, 1, kMostThreads));
+  threads = texts.threads.empty()
+                ? default_num_threads()
+                : static_cast<int>(whole_number("--threads", texts.threads, 1, kMostThreads));
+  if (!texts.generated && (raw || !texts.max_tokens.empty()))
+    throw UsageError(std::string(raw ? "--raw" : "--max-tokens") + " needs --generated");
+  if (texts.generated)
+    generated = texts.max_tokens.empty() ? 32 : whole_number("--max-tokens", texts.max_tokens, 1);
+  if (model.empty()) model = generated ? "smollm2" : "minilm";
   check(*this);
   return true;
 }

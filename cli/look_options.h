@@ -1,6 +1,7 @@
 // cli/look_options.h - the arguments of regard look, checked, and the text they name.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,10 +11,11 @@
 namespace regard::cli {
 
 struct LookOptions {
-  std::string text, model = "minilm", json, html, isa;
+  std::string text, model, json, html, isa;
   std::vector<std::string> layers, heads;  // whole numbers; whether the model has them it must say
   TextQuestion question;
-  bool truncate = false;
+  bool truncate = false, raw = false;
+  std::optional<std::int64_t> generated;  // at most so many tokens
   int threads = 1;
 
   /// False when help was asked for and has been printed. Throws UsageError.

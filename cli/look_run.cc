@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/look_generated.h"
+#include "cli/unicode.h"
 #include "regard/isa.h"
 #include "regard/model/bert.h"
 #include "regard/model/decoder.h"
@@ -70,6 +72,10 @@ struct LookModel {
                      const std::function<Probe*(std::int64_t layer)>& probe,
                      const std::function<void(std::int64_t layer)>& done, Executor& executor)>
       run;
+  /// Only of a model that decodes.
+  std::function<Generated(const model::Tokenizer& tokenizer, std::vector<std::int32_t> prompt,
+                          std::int64_t max_tokens, Executor& executor)>
+      generate = {};
 };
 
 LookModel encoder(const model::FoundModel& found) {
@@ -99,18 +105,25 @@ LookModel decoder(const model::FoundModel& found) {
                    .num_kv_heads = config.num_kv_heads,
                    .head_dim = config.head_dim},
           .max_tokens = std::min(config.context_length, kMost),
-          .run = [decoder](std::span<const std::int32_t> ids, const auto& probe, const auto& done,
-                           Executor& executor) {
-            PagedKvCache cache(decoder->cache_shape(DType::kF32));
-            const model::DecoderInput input{cache.create(), ids};
-            std::vector<float> logits(static_cast<std::size_t>(decoder->config().vocab_size));
-            model::DecoderOptions options;
-            options.executor = &executor;
-            options.probe = probe;
-            options.attended = done;
-            decoder->run(cache, std::span(&input, 1),
-                         {logits.data(), {1, decoder->config().vocab_size}}, options);
-          }};
+          .run =
+              [decoder](std::span<const std::int32_t> ids, const auto& probe, const auto& done,
+                        Executor& executor) {
+                PagedKvCache cache(decoder->cache_shape(DType::kF32));
+                const model::DecoderInput input{cache.create(), ids};
+                std::vector<float> logits(static_cast<std::size_t>(decoder->config().vocab_size));
+                model::DecoderOptions options;
+                options.executor = &executor;
+                options.probe = probe;
+                options.attended = done;
+                decoder->run(cache, std::span(&input, 1),
+                             {logits.data(), {1, decoder->config().vocab_size}}, options);
+              },
+          .generate =
+              [decoder](const model::Tokenizer& tokenizer, std::vector<std::int32_t> prompt,
+                        std::int64_t max_tokens, Executor& executor) {
+                return generate_greedily(*decoder, tokenizer, std::move(prompt), max_tokens,
+                                         executor);
+              }};
 }
 
 /// The run itself: each chosen layer's weights go to every sink when the layer has been computed.
@@ -152,20 +165,56 @@ LookHeader describe(const model::FoundModel& found, const LookModelInfo& info) {
   return header;
 }
 
+/// The header's text and tokens: those of the request, truncated if they must be.
+void read(LookRequest& request, const model::Tokenizer& tokenizer, const LookModel& look,
+          LookHeader& header) {
+  header.tokens = tokenizer.encode(request.text);
+  header.truncated = fit(header.tokens, look.max_tokens, request);
+  header.text = std::move(request.text);
+}
+
+/// The same with what the model answers. One pass over both has the bits that decoding had, so it
+/// shows where each token looked when it was made.
+void generate(const LookRequest& request, const model::FoundModel& found,
+              const model::Tokenizer& tokenizer, const LookModel& look, LookHeader& header,
+              Executor& executor) {
+  if (!look.generate) {
+    throw UsageError("model " + printable(found.name) + " is of the family " +
+                     printable(found.family) + ", which does not generate; take smollm2");
+  }
+  std::vector<std::int32_t> prompt = prompt_ids(found, tokenizer, request.text, request.raw);
+  const std::int64_t room = look.max_tokens - std::ssize(prompt);
+  if (room < 1) {
+    throw UsageError("the prompt is " + std::to_string(prompt.size()) +
+                     " tokens, look takes at most " + std::to_string(look.max_tokens) +
+                     " with the answer; shorten it");
+  }
+  Generated generated =
+      look.generate(tokenizer, std::move(prompt), std::min(*request.generated, room), executor);
+  if (std::ssize(generated.tokens) == generated.prompt_tokens)
+    throw std::runtime_error("the model ended its answer at once: there is nothing to look at");
+  header.text = std::move(generated.text);
+  header.tokens = std::move(generated.tokens);
+  header.prompt_tokens = generated.prompt_tokens;
+}
+
 }  // namespace
 
 void look_at(
     LookRequest request, Executor& executor,
     const std::function<std::vector<std::unique_ptr<LookSink>>(const LookHeader&)>& make_sinks) {
   const model::FoundModel found = find_model(request.model);
-  auto tokens = model::Tokenizer::load(found.tokenizer()).encode(request.text);
+  const auto tokenizer = model::Tokenizer::load(found.tokenizer());
   const LookModel look = found.decodes() ? decoder(found) : encoder(found);
 
   LookHeader header = describe(found, look.info);
   header.engine.threads = executor.num_threads();
-  header.truncated = fit(tokens, look.max_tokens, request);
-  header.text = std::move(request.text);
-  header.tokens = std::move(tokens);
+  header.causal = found.decodes();
+  if (request.generated) {
+    generate(request, found, tokenizer, look, header, executor);
+  } else {
+    read(request, tokenizer, look, header);
+  }
   header.layers = choose("layer", request.layers, look.info.num_layers);
   header.heads = choose("head", request.heads, look.info.num_heads);
   if (request.with_sha256) header.model.sha256 = model::weights_sha256(found);

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,11 @@ struct LookRequest {
   std::vector<std::string> layers, heads;  ///< whole numbers; all when empty
   bool truncate = false;                   ///< leave off what is longer than the model takes
   std::string to_truncate = "--truncate";  ///< how the caller asks for that, for the error
-  bool with_sha256 = false;                ///< of the weights; reads the whole file
+  /// The text is a prompt; the answer's tokens, the likeliest ones, at most so many, are looked at
+  /// with it. Only for a model that decodes.
+  std::optional<std::int64_t> generated = {};
+  bool raw = false;          ///< no chat template around the prompt
+  bool with_sha256 = false;  ///< of the weights; reads the whole file
 };
 
 /// Errors are those of finding, loading and running the model, UsageError for a layer or head that

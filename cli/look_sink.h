@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct LookHeader {
   } engine;
   std::string text;
   bool truncated = false;
+  bool causal = false;                             // a token sees itself and those before it
+  std::optional<std::int64_t> prompt_tokens = {};  // the model generated those after them
   std::vector<model::Token> tokens;
   std::vector<std::int64_t> layers;  // those chosen, ascending
   std::vector<std::int64_t> heads;

@@ -31,7 +31,7 @@ class LookText final : public LookSink {
   TextQuestion question_;
   LookHeader header_;
   WordLinks links_;
-  std::size_t focus_ = 0, from_ = 0, to_ = 0;
+  std::size_t answer_ = 0, focus_ = 0, from_ = 0, to_ = 0;
 };
 
 }  // namespace regard::cli

@@ -28,6 +28,14 @@ std::string percent(double share) {
 
 bool is_row(const Word& word) { return !word.sink; }
 
+std::vector<std::size_t> rows_from(const WordLinks& links, std::size_t first) {
+  std::vector<std::size_t> rows;
+  for (std::size_t i = first; i < links.words().size(); ++i) {
+    if (is_row(links.words()[i])) rows.push_back(i);
+  }
+  return rows;
+}
+
 int widest_label(const WordLinks& links, int most) {
   int widest = 0;
   for (const Word& word : links.words()) {
@@ -65,11 +73,28 @@ Columns fit_columns(const WordLinks& links, std::size_t num_others, int width) {
   return columns;
 }
 
-std::string word_row(const WordLinks& links, std::size_t from, const Columns& columns, double scale,
-                     const Terminal& terminal) {
+/// Words that a row may name, the most attended first: of a generated one those of the prompt.
+std::vector<std::size_t> named(const WordLinks& links, std::size_t from, std::size_t answer) {
+  std::vector<std::size_t> words = links.others(from);
+  if (answer > 0) std::erase_if(words, [answer](std::size_t word) { return word >= answer; });
+  return words;
+}
+
+/// What stands beside them: the share of the word itself, of a generated one that of the answer.
+double own_share(const WordLinks& links, std::size_t from, std::size_t answer) {
+  if (answer == 0) return links.mean(from, from);
+  double total = 0;
+  for (std::size_t to = answer; to <= from; ++to) {
+    if (!links.words()[to].sink) total += links.mean(from, to);
+  }
+  return total;
+}
+
+std::string word_row(const WordLinks& links, std::size_t from, std::size_t answer,
+                     const Columns& columns, double scale, const Terminal& terminal) {
   Line line(terminal);
   line.add(label(links.words()[from], columns.label, terminal), Style::kBold);
-  const auto others = links.others(from);
+  const auto others = named(links, from, answer);
   for (std::size_t i = 0; i < std::min(others.size(), static_cast<std::size_t>(columns.cells));
        ++i) {
     const int begin = columns.label + 2 + static_cast<int>(i) * (columns.cell() + 2);
@@ -80,58 +105,62 @@ std::string word_row(const WordLinks& links, std::size_t from, const Columns& co
   }
   if (columns.asides) {
     const int end = columns.itself_end();
-    line.add_right(percent(links.mean(from, from)), end, Style::kDim);
+    line.add_right(percent(own_share(links, from, answer)), end, Style::kDim);
     line.add_right(percent(links.to_sinks(from)), end + kAside - 1, Style::kDim);
   }
   return line.str();
 }
 
-std::string table(const WordLinks& links, const std::vector<std::size_t>& rows,
+std::string table(const WordLinks& links, const std::vector<std::size_t>& rows, std::size_t answer,
                   const Terminal& terminal) {
-  const Columns columns = fit_columns(links, rows.size() - 1, terminal.width);
   double scale = 0;
+  std::size_t most = 0;
   for (const std::size_t from : rows) {
-    const auto others = links.others(from);
+    const auto others = named(links, from, answer);
     if (!others.empty()) scale = std::max(scale, links.mean(from, others[0]));
+    most = std::max(most, others.size());
   }
+  const Columns columns = fit_columns(links, most, terminal.width);
   Line head(terminal);
   head.add("word", Style::kDim).pad_to(columns.label + 2).add("attends most to", Style::kDim);
   if (columns.asides) {
-    head.add_right("itself", columns.itself_end(), Style::kDim);
+    head.add_right(answer > 0 ? "answer" : "itself", columns.itself_end(), Style::kDim);
     head.add_right("sinks", columns.itself_end() + kAside - 1, Style::kDim);
   }
   std::string text = head.str();
-  for (const std::size_t from : rows) text += word_row(links, from, columns, scale, terminal);
+  for (const std::size_t from : rows)
+    text += word_row(links, from, answer, columns, scale, terminal);
   return text;
 }
 
 /// The most attended word that is no neighbour, where there is one: in a long text the mean of all
 /// heads shows little but neighbours.
-std::size_t farther(const WordLinks& links, std::size_t from) {
-  const auto others = links.others(from);
-  const auto is_far = [from](std::size_t to) {
-    return std::max(from, to) - std::min(from, to) > 2;
+std::size_t farther(const WordLinks& links, std::size_t from, std::size_t answer) {
+  const auto others = named(links, from, answer);
+  const auto is_far = [&](std::size_t to) {
+    return answer > 0 || std::max(from, to) - std::min(from, to) > 2;
   };
   const auto far = std::ranges::find_if(others, is_far);
-  return far == others.end() ? others.front() : *far;
+  if (far != others.end()) return *far;
+  return others.empty() ? from : others.front();
 }
 
 /// One link a word, several words a line.
-std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
+std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows, std::size_t answer,
                  const Terminal& terminal) {
   const int width = widest_label(links, 13);
   const int cell = 2 * width + display_width(terminal.arrow()) + 3 + kPercent + 3;
   const auto cells = static_cast<std::size_t>(std::max(1, (terminal.width + 3) / cell));
+  const std::string beyond = answer > 0 ? "in the prompt" : "beyond its neighbours";
   std::string text = Line(terminal)
-                         .add(
-                             "each word and what it attends to most beyond its neighbours; "
-                             "--focus WORD shows all of one",
-                             Style::kDim)
+                         .add("each word and what it attends to most " + beyond +
+                                  "; --focus WORD shows all of one",
+                              Style::kDim)
                          .str();
   for (std::size_t begin = 0; begin < rows.size(); begin += cells) {
     Line line(terminal);
     for (std::size_t i = 0; i < std::min(cells, rows.size() - begin); ++i) {
-      const std::size_t from = rows[begin + i], to = farther(links, from);
+      const std::size_t from = rows[begin + i], to = farther(links, from, answer);
       const int start = static_cast<int>(i) * cell;
       line.pad_to(start).add_right(label(links.words()[from], width, terminal), start + width,
                                    Style::kBold);
@@ -144,18 +173,23 @@ std::string grid(const WordLinks& links, const std::vector<std::size_t>& rows,
   return text;
 }
 
-/// The words that the others attend to most, as many as the line holds.
-std::string most_attended(const WordLinks& links, std::vector<std::size_t> rows,
-                          const Terminal& terminal) {
-  std::ranges::stable_sort(rows, std::greater<>(),
-                           [&](std::size_t word) { return links.received(word); });
+/// The words that those of `rows` attend to most, as many as the line holds.
+std::string most_attended(const WordLinks& links, const std::vector<std::size_t>& rows,
+                          std::size_t answer, const Terminal& terminal) {
+  std::vector<double> received(links.words().size());
+  std::vector<std::size_t> words = rows_from(links, 0);
+  if (answer > 0) std::erase_if(words, [answer](std::size_t word) { return word >= answer; });
+  for (const std::size_t word : words) received[word] = links.received(word, rows);
+  std::ranges::stable_sort(words, std::greater<>(),
+                           [&](std::size_t word) { return received[word]; });
   Line line(terminal);
-  line.add("words that get most: ", Style::kDim);
-  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 10); ++i) {
+  line.add(answer > 0 ? "words of the prompt that get most: " : "words that get most: ",
+           Style::kDim);
+  for (std::size_t i = 0; i < std::min<std::size_t>(words.size(), 10); ++i) {
     std::string item = i == 0 ? "" : ", ";
-    item += links.words()[rows[i]].label();
+    item += links.words()[words[i]].label();
     item += ' ';
-    item += percent(links.received(rows[i]));
+    item += percent(received[words[i]]);
     if (!line.fits(item)) break;
     line.add(item);
   }
@@ -219,18 +253,15 @@ std::string text_lines(std::string_view text, const Terminal& terminal) {
   return result;
 }
 
-std::string every_word(const WordLinks& links, const Terminal& terminal) {
-  std::vector<std::size_t> rows;
-  for (std::size_t i = 0; i < links.words().size(); ++i) {
-    if (is_row(links.words()[i])) rows.push_back(i);
-  }
+std::string every_word(const WordLinks& links, std::size_t answer, const Terminal& terminal) {
+  const std::vector<std::size_t> rows = rows_from(links, answer);
   if (rows.empty()) return Line(terminal).add("no words, only punctuation").str();
-  std::string text =
-      rows.size() > kLongText ? grid(links, rows, terminal) : table(links, rows, terminal);
+  std::string text = rows.size() > kLongText ? grid(links, rows, answer, terminal)
+                                             : table(links, rows, answer, terminal);
   text += '\n';
-  if (rows.size() > 1) text += most_attended(links, rows, terminal);
+  if (rows.size() > 1) text += most_attended(links, rows, answer, terminal);
   text += sinks_line(links, rows, terminal);
-  const Link best = links.strongest();
+  const Link best = links.strongest(answer);
   if (best.weight > 0) text += link_line(links, best, "strongest link", terminal);
   return text;
 }

@@ -13,9 +13,10 @@ namespace regard::cli {
 std::string text_lines(std::string_view text, const Terminal& terminal);
 
 /// A row for each word: the words it attends to most, with bars; what itself and the sinks get
-/// stands apart. A long text gets one link a word, in columns. Then what the sinks get, and the
-/// strongest link of a single head.
-std::string every_word(const WordLinks& links, const Terminal& terminal);
+/// stands apart. Many get one link a word, in columns. Then what the sinks get, and the strongest
+/// link of a single head. Where a model answered, `answer` is the first word of that: rows are the
+/// answer's, what they name is the prompt's, and the answer stands apart. 0: there is none.
+std::string every_word(const WordLinks& links, std::size_t answer, const Terminal& terminal);
 
 /// One word's attention, a row for each other word, the most attended first; then itself and each
 /// sink.

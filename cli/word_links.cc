@@ -5,10 +5,11 @@
 
 namespace regard::cli {
 
-WordLinks::WordLinks(std::vector<Word> words)
+WordLinks::WordLinks(std::vector<Word> words, bool causal)
     : words_(std::move(words)),
       sum_(words_.size() * words_.size()),
-      strongest_(words_.size() * words_.size()) {
+      strongest_(words_.size() * words_.size()),
+      causal_(causal) {
   for (std::size_t i = 0; i < strongest_.size(); ++i) {
     strongest_[i] = {.from = i / words_.size(), .to = i % words_.size(), .weight = -1};
   }
@@ -39,23 +40,24 @@ double WordLinks::to_sinks(std::size_t from) const {
   return total;
 }
 
-double WordLinks::received(std::size_t to) const {
+double WordLinks::received(std::size_t to, std::span<const std::size_t> givers) const {
   double total = 0;
-  int givers = 0;
-  for (std::size_t from = 0; from < words_.size(); ++from) {
-    if (from == to || words_[from].sink) continue;
+  int count = 0;
+  for (const std::size_t from : givers) {
+    if (from == to || !sees(from, to)) continue;
     total += mean(from, to);
-    ++givers;
+    ++count;
   }
-  return givers == 0 ? 0 : total / givers;
+  return count == 0 ? 0 : total / count;
 }
 
-Link WordLinks::strongest() const {
+Link WordLinks::strongest(std::size_t answer) const {
   Link best;
   for (const Link& link : strongest_) {
     const std::size_t distance = std::max(link.from, link.to) - std::min(link.from, link.to);
     const bool sink = words_[link.from].sink || words_[link.to].sink;
-    if (distance > 1 && !sink && link.weight > best.weight) best = link;
+    const bool asked = answer == 0 || (link.from >= answer && link.to < answer);
+    if (asked && distance > 1 && !sink && link.weight > best.weight) best = link;
   }
   return best;
 }
@@ -63,7 +65,7 @@ Link WordLinks::strongest() const {
 std::vector<std::size_t> WordLinks::others(std::size_t from) const {
   std::vector<std::size_t> others;
   for (std::size_t to = 0; to < words_.size(); ++to) {
-    if (to != from && !words_[to].sink) others.push_back(to);
+    if (to != from && !words_[to].sink && sees(from, to)) others.push_back(to);
   }
   std::ranges::stable_sort(others, [&](std::size_t a, std::size_t b) {
     return sum_[index(from, a)] > sum_[index(from, b)];

@@ -20,7 +20,8 @@ struct Link {
 class WordLinks {
  public:
   WordLinks() = default;  ///< of no words
-  explicit WordLinks(std::vector<Word> words);
+  /// causal: a word sees itself and those before it.
+  explicit WordLinks(std::vector<Word> words, bool causal = false);
 
   /// weights (T, T) between the tokens of the text, of one head.
   void add(std::int64_t layer, std::int64_t head, std::span<const float> weights,
@@ -34,20 +35,23 @@ class WordLinks {
   /// The head in which `from` attends most to `to`; of equal ones the first that was added.
   Link strongest(std::size_t from, std::size_t to) const { return strongest_[index(from, to)]; }
   /// The strongest link between two words that are no sinks and do not stand side by side (some
-  /// heads only look at the next word, in any text); weight 0 when there is none.
-  Link strongest() const;
-  /// Mean share that a word gets from those that are neither itself nor sinks.
-  double received(std::size_t to) const;
-  /// Words that are neither `from` itself nor sinks, the most attended first.
+  /// heads only look at the next word, in any text); if `answer` > 0, of those from one of the
+  /// words from there on to one before. Weight 0 when there is none.
+  Link strongest(std::size_t answer = 0) const;
+  /// Mean share that a word gets from those of `givers` that can see it, itself not counted.
+  double received(std::size_t to, std::span<const std::size_t> givers) const;
+  /// Words that `from` can see, neither itself nor sinks, the most attended first.
   std::vector<std::size_t> others(std::size_t from) const;
 
  private:
+  bool sees(std::size_t from, std::size_t to) const { return !causal_ || to <= from; }
   std::size_t index(std::size_t from, std::size_t to) const { return from * words_.size() + to; }
 
   std::vector<Word> words_;
   std::vector<double> sum_;      // (W, W)
   std::vector<Link> strongest_;  // (W, W)
   std::int64_t num_added_ = 0;
+  bool causal_ = false;
 };
 
 }  // namespace regard::cli

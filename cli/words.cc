@@ -15,10 +15,23 @@ namespace {
 
 constexpr std::size_t kListedPlaces = 6;
 
-std::string text_of(std::string_view text, const model::Token& first, const model::Token& last) {
-  if (first.special || last.end <= first.begin) return printable(first.text);
+/// What the tokens from first to last stand for.
+std::string_view span_of(std::string_view text, const model::Token& first,
+                         const model::Token& last) {
+  if (last.end <= first.begin) return {};
   const auto begin = static_cast<std::size_t>(first.begin);
-  std::string word = printable(text.substr(begin, static_cast<std::size_t>(last.end) - begin));
+  return text.substr(begin, static_cast<std::size_t>(last.end) - begin);
+}
+
+bool is_space(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos;
+}
+
+std::string text_of(std::string_view text, const model::Token& first, const model::Token& last) {
+  const std::string_view bytes = span_of(text, first, last);
+  if (first.special || bytes.empty()) return printable(first.text);
+  if (is_space(bytes)) return bytes.find('\n') == bytes.npos ? "space" : "line break";
+  std::string word = printable(bytes);
   return display_width(word) > 0 ? word : printable(first.text);
 }
 
@@ -83,7 +96,8 @@ std::pair<std::string_view, int> split_place(std::string_view name) {
 
 std::string Word::label() const { return places == 1 ? text : text + "#" + std::to_string(place); }
 
-std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens) {
+std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens,
+                           bool causal) {
   std::vector<Word> words;
   std::map<std::string, int> seen;
   std::set<std::int32_t> added;  // [MASK] in the text is special, but no sink
@@ -98,7 +112,9 @@ std::vector<Word> words_of(std::string_view text, std::span<const model::Token> 
     Word word{.text = text_of(text, tokens[begin], tokens[end - 1]),
               .token_begin = begin,
               .token_end = end};
-    word.sink = added.contains(tokens[begin].id) || is_punctuation(word.text);
+    word.sink = added.contains(tokens[begin].id) || is_punctuation(word.text) ||
+                (causal && (begin == 0 || tokens[begin].special ||
+                            is_space(span_of(text, tokens[begin], tokens[end - 1]))));
     word.place = ++seen[fold_case(word.text)];
     words.push_back(std::move(word));
     begin = end;

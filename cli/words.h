@@ -14,7 +14,8 @@ namespace regard::cli {
 struct Word {
   std::string text;  ///< as it stands in the text, fit to be printed; a special token's own name
   std::size_t token_begin = 0, token_end = 0;
-  bool sink = false;  ///< punctuation, [CLS], [SEP]: where heads put what they have no use for
+  bool sink = false;  ///< where heads put what they have no use for: punctuation, [CLS], [SEP]; in
+                      ///< a causal model every special token and the first word
   int place = 1;      ///< 1 for its first occurrence in the text, 2 for the second ...
   int places = 1;     ///< how often it occurs
 
@@ -22,7 +23,8 @@ struct Word {
   std::string label() const;
 };
 
-std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens);
+std::vector<Word> words_of(std::string_view text, std::span<const model::Token> tokens,
+                           bool causal = false);
 
 /// Attention between W words from weights (T, T) between T tokens: TO a word the sum over its
 /// pieces, FROM it the mean. The result is (W, W), rows sum to what they summed to.

@@ -142,6 +142,41 @@ def test_look_shows_causal_attention_of_the_same_model():
     assert document["model"]["num_kv_heads"] == 3
 
 
+def test_look_generated_shows_where_each_word_of_the_answer_looked(tmp_path):
+    document = json.loads(regard("look", "--generated", "--json", "-", "--layer", "25", QUESTION).stdout)
+    jsonschema.validate(document, json.loads((ROOT / "docs/look.schema.json").read_text()))
+    answer = generate_json("--temperature", "0", "--cache-dtype", "f32", QUESTION)
+    ids, prompt = [token["id"] for token in document["tokens"]], document["prompt_tokens"]
+    assert ids[:prompt] == answer["prompt_ids"]
+    assert ids[prompt:] == answer["ids"][:-1], "without the token that ended it"
+    assert document["text"].endswith(answer["text"])
+    assert all(document["tokens"][i]["begin"] <= document["tokens"][i + 1]["begin"] for i in range(len(ids) - 1))
+    words = [document["text"].encode()[token["begin"]:token["end"]].decode() for token in document["tokens"][prompt:]]
+    assert words == ["The", "capital", "of", "France", "is", "Paris", "."]
+    # The same text looked at as a text has the same attention.
+    again = json.loads(regard("look", "--model", "smollm2", "--json", "-", "--layer", "25", document["text"]).stdout)
+    assert again["attention"] == document["attention"] and "prompt_tokens" not in again
+
+    text = regard("look", "--generated", QUESTION).stdout.decode()
+    assert text.splitlines()[0] == "The capital of France is Paris."
+    assert f"7 tokens after a prompt of {prompt}" in text
+    row = next(line for line in text.splitlines() if line.startswith("Paris"))
+    named = row.split()[1::3]
+    assert "France#1" in named or "the#1" in named
+    assert not any(word.endswith("#2") and "assistant" not in word for word in named), "only the prompt's words"
+    assert "<|im_start|>" in text.split("sinks get ")[1]
+    page = tmp_path / "page.html"
+    regard("look", "--generated", "--html", page, "--raw", "--max-tokens", "2", "The capital of France is")
+    assert '"prompt_tokens":5' in page.read_text()
+
+
+def test_look_generated_is_for_models_that_generate():
+    assert_one_line(regard("look", "--raw", "x"), 2, "--raw needs --generated")
+    assert_one_line(regard("look", "--max-tokens", "3", "x"), 2, "--max-tokens needs --generated")
+    assert_one_line(regard("look", "--generated", "--max-tokens", "0", "x"), 2, "--max-tokens")
+    assert_one_line(regard("look", "--generated", "word " * 600), 2, "the prompt is", "at most 512", "shorten it")
+
+
 @pytest.mark.parametrize("args, words", [
     (["--temperature", "-1", "x"], ["--temperature is -1", "0 or more"]),
     (["--temperature", "nan", "x"], ["--temperature", "expected a number"]),

@@ -103,10 +103,16 @@ function surfaces(header) {
 /** Punctuation as BERT's pre-tokeniser has it: Unicode's, and ASCII's symbols. */
 const PUNCTUATION = /^[\p{P}$+<=>^`|~]+$/u;
 
+/** What lists and tips call a unit without letters: a token of white space, or of nothing. */
+function nameOfBlank(text, piece) {
+  if (!text) return piece;
+  return text.includes('\n') ? 'line break' : 'space';
+}
+
 /**
  * What is drawn as one thing: a token, or all the pieces of a word. A sink is punctuation or a
  * token of the kind that the tokenizer adds ([CLS], [SEP]); [MASK] in the text is special, but no
- * sink.
+ * sink. In a causal model every special token, white space and the first token are sinks.
  */
 function makeUnits(header, joined) {
   const units = [];
@@ -128,7 +134,7 @@ function makeUnits(header, joined) {
         gap: surface[index].gap,
         text: surface[index].text,
         special: token.special,
-        sink: added.has(token.id),
+        sink: added.has(token.id) || (header.causal && (token.special || index === 0)),
         name: '',
         piece: false,
       });
@@ -138,10 +144,12 @@ function makeUnits(header, joined) {
   const inWord = new Map();
   for (const token of header.tokens) inWord.set(token.word, (inWord.get(token.word) ?? 0) + 1);
   for (const unit of units) {
-    unit.sink ||= PUNCTUATION.test(unit.text.trim());
+    const blank = !unit.text.trim();
+    unit.sink ||= PUNCTUATION.test(unit.text.trim()) || (header.causal && blank);
     unit.piece = !joined && unit.word >= 0 && inWord.get(unit.word) > 1;
     unit.name = unit.piece ? header.tokens[unit.tokens[0]].text :
-                             unit.text.trim() || header.tokens[unit.tokens[0]].text;
+        blank              ? nameOfBlank(unit.text, header.tokens[unit.tokens[0]].text) :
+                             unit.text.trim();
   }
   numberRepeats(units);
   return {units, unitOf};

@@ -147,8 +147,9 @@ function drawLabels(context, view, row, column) {
   const {cell, margin} = matrixView;
   const {units, shown} = scene();
   const all = cell >= LEGIBLE;
-  context.font =
-      `${all ? Math.max(9, Math.min(14, cell * 0.72)) : 13}px system-ui, "Noto Sans CJK SC", sans-serif`;
+  context.font = `${
+      all ? Math.max(9, Math.min(14, cell * 0.72)) :
+            13}px system-ui, "Noto Sans CJK SC", sans-serif`;
   context.textBaseline = 'middle';
   shown.forEach((index, place) => {
     const unit = units[index];

@@ -80,8 +80,10 @@ function fillSelects() {
 
 function fillAbout() {
   const {model, engine} = data;
+  const generated =
+      'prompt_tokens' in data ? `, ${data.tokens.length - data.prompt_tokens} generated` : '';
   byId('model-line').textContent = `${model.name} · ${model.num_layers} layers × ${
-      model.num_heads} heads · ${data.tokens.length} tokens`;
+      model.num_heads} heads · ${data.tokens.length} tokens${generated}`;
   document.title = `${data.text.slice(0, 80)} · regard look`;
   if (data.truncated) {
     byId('notice').hidden = false;

@@ -100,19 +100,24 @@ bool BpeTokenizer::is_special(std::int32_t id) const {
   return id >= 0 && id < vocab_size() && special_[static_cast<std::size_t>(id)];
 }
 
+std::string_view BpeTokenizer::piece(std::int32_t id) const {
+  if (id < 0 || id >= vocab_size()) return {};
+  const auto at = static_cast<std::size_t>(id);
+  const bool named = at < vocabulary_.texts.size() && !vocabulary_.texts[at].empty();
+  return named ? vocabulary_.texts[at] : pieces_[at];
+}
+
 std::optional<std::int32_t> BpeTokenizer::find(std::string_view text) const {
   const auto found = ids_.find(std::string(text));
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
 Token BpeTokenizer::token_of(std::int32_t id, std::size_t begin, std::size_t end) const {
-  const auto at = static_cast<std::size_t>(id);
-  const std::string& text = at < vocabulary_.texts.size() && !vocabulary_.texts[at].empty()
-                                ? vocabulary_.texts[at]
-                                : pieces_[at];
-  return {
-      id, text, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), is_special(id),
-      -1};
+  return {.id = id,
+          .text = std::string(piece(id)),
+          .begin = static_cast<std::int64_t>(begin),
+          .end = static_cast<std::int64_t>(end),
+          .special = is_special(id)};
 }
 
 void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size_t end,

@@ -47,6 +47,7 @@ class BpeTokenizer {
   /// The bytes that a token stands for; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
+  std::string_view piece(std::int32_t id) const;
   std::optional<std::int32_t> find(std::string_view text) const;
   std::optional<std::int32_t> bos() const { return vocabulary_.bos; }
   std::optional<std::int32_t> eos() const { return vocabulary_.eos; }

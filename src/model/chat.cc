@@ -213,7 +213,7 @@ std::vector<std::int32_t> ChatTemplate::encode(std::span<const Message> messages
   return ids;
 }
 
-std::vector<std::int32_t> ChatTemplate::end_ids(const Tokenizer& tokenizer) const {
+std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer) {
   std::vector<std::int32_t> ids;
   if (const auto eos = tokenizer.eos()) ids.push_back(*eos);
   for (const char* piece : {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>"}) {

@@ -204,6 +204,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
 
 std::string_view Tokenizer::bytes(std::int32_t id) const { return impl_->bpe().bytes(id); }
 bool Tokenizer::is_special(std::int32_t id) const { return impl_->bpe().is_special(id); }
+std::string_view Tokenizer::piece(std::int32_t id) const { return impl_->bpe().piece(id); }
 std::optional<std::int32_t> Tokenizer::find(std::string_view piece) const {
   return impl_->bpe().find(piece);
 }

@@ -47,6 +47,20 @@ TEST(WordsOf, ASpecialTokenInTheTextIsASinkOnlyIfTheTokenizerAddsIt) {
   EXPECT_TRUE(words[2].sink);
 }
 
+TEST(WordsOf, ACausalModelsSinksAreItsFirstWordSpecialTokensAndWhiteSpace) {
+  const std::vector<model::Token> tokens{
+      {.id = 4, .text = "I", .begin = 0, .end = 1, .word = 0},
+      {.id = 5, .text = "\u010A", .begin = 1, .end = 2, .word = 1},
+      {.id = 4, .text = "I", .begin = 2, .end = 3, .word = 2},
+      {.id = 1, .text = "<|end|>", .begin = 3, .end = 10, .special = true}};
+  const auto words = words_of("I\nI<|end|>", tokens, true);
+  ASSERT_EQ(words.size(), 4u);
+  const std::vector<bool> sinks{true, true, false, true};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(words[i].sink, sinks[i]) << i;
+  EXPECT_EQ(words[1].label(), "line break");
+  EXPECT_FALSE(words_of("I\nI<|end|>", tokens)[0].sink);
+}
+
 TEST(WordWeights, AreTheSumToAndTheMeanFrom) {
   const auto words = words_of(kText, tokens());
   std::vector<float> weights(7 * 7);
@@ -113,6 +127,26 @@ TEST(WordLinks, KeepTheMeanAndTheStrongestHead) {
     EXPECT_FLOAT_EQ(link.weight, 0.75F);
   }
   EXPECT_EQ(links.strongest(1, 0).layer, 2);
+}
+
+TEST(WordLinks, OfACausalModelNameNoWordThatIsStillToCome) {
+  const std::vector<model::Token> tokens{{.id = 1, .text = "a", .begin = 0, .end = 1, .word = 0},
+                                         {.id = 2, .text = "b", .begin = 2, .end = 3, .word = 1},
+                                         {.id = 3, .text = "c", .begin = 4, .end = 5, .word = 2},
+                                         {.id = 4, .text = "d", .begin = 6, .end = 7, .word = 3}};
+  WordLinks links(words_of("a b c d", tokens, true), true);
+  links.add(
+      0, 0,
+      std::vector<float>{1, 0, 0, 0, 0.5F, 0.5F, 0, 0, 0, 0.75F, 0.25F, 0, 0, 0.25F, 0.5F, 0.25F},
+      4);
+  EXPECT_TRUE(links.others(1).empty());
+  EXPECT_EQ(links.others(2), std::vector<std::size_t>{1});
+  EXPECT_EQ(links.others(3), (std::vector<std::size_t>{2, 1}));
+  const std::vector<std::size_t> givers{1, 2, 3};
+  EXPECT_DOUBLE_EQ(links.received(1, givers), 0.5);  // from c and d
+  EXPECT_DOUBLE_EQ(links.received(3, givers), 0.0);  // nobody sees it
+  EXPECT_EQ(links.strongest(3).to, 1u);
+  EXPECT_EQ(links.strongest(2).to, 1u) << "the answer begins at c";
 }
 
 }  // namespace

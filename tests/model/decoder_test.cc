@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 
 #include "model/temp_folder.h"
 #include "regard/attention.h"
@@ -126,12 +127,51 @@ TEST(Decoder, ABatchGivesEachSequenceItsOwnBits) {
   }
 }
 
+/// The weights of one layer, (heads, ids, all keys), while the last `ids` of a sequence run.
+std::vector<float> weights(PagedKvCache& cache, PagedKvCache::Sequence sequence,
+                           std::span<const std::int32_t> ids, std::int64_t layer) {
+  const Decoder& decoder = smollm2()->decoder;
+  const std::int64_t heads = decoder.config().num_heads, rows = std::ssize(ids),
+                     keys = cache.length(sequence) + rows;
+  std::vector<std::int64_t> all_heads(static_cast<std::size_t>(heads)), all_rows(ids.size());
+  std::iota(all_heads.begin(), all_heads.end(), 0);
+  std::iota(all_rows.begin(), all_rows.end(), 0);
+  std::vector<float> out(static_cast<std::size_t>(heads * rows * keys));
+  WeightsProbe probe(0, all_heads, all_rows, {out.data(), {heads, rows, keys}});
+  DecoderOptions options;
+  options.probe = [&](std::int64_t at) { return at == layer ? &probe : nullptr; };
+  std::vector<float> logits(static_cast<std::size_t>(decoder.config().vocab_size));
+  const DecoderInput input{sequence, ids};
+  decoder.run(cache, std::span(&input, 1), {logits.data(), {1, std::ssize(logits)}}, options);
+  return out;
+}
+
+TEST(Decoder, OnePassLooksWhereDecodingLooked) {
+  REGARD_NEEDS_SMOLLM2;
+  if (kSlow) GTEST_SKIP() << "takes minutes under a sanitizer";
+  const auto ids = ids_of(kText);
+  const std::int64_t n = std::ssize(ids), prompt = n - 20, layer = 17;
+  PagedKvCache cache(smollm2()->decoder.cache_shape(DType::kF32));
+  const auto whole = weights(cache, cache.create(), ids, layer);
+  const auto s = cache.create();
+  weights(cache, s, std::span(ids).first(static_cast<std::size_t>(prompt)), layer);
+  for (std::int64_t i = prompt; i < n; ++i) {
+    const auto step =
+        weights(cache, s, std::span(ids).subspan(static_cast<std::size_t>(i), 1), layer);
+    for (std::int64_t head = 0; head < smollm2()->decoder.config().num_heads; ++head) {
+      const float* row = whole.data() + (head * n + i) * n;
+      ASSERT_TRUE(std::equal(row, row + i + 1, step.data() + head * (i + 1))) << i << " " << head;
+      EXPECT_NEAR(std::accumulate(row, row + i + 1, 0.0), 1, 1e-5);
+    }
+  }
+}
+
 /// What it says to `question`, greedily.
 std::string answer(const std::string& question, GenerateOptions options = {}) {
   const Loaded& m = *smollm2();
   PagedKvCache cache(m.decoder.cache_shape(DType::kF32));
   const Message message{"user", question};
-  options.end_ids = m.chat.end_ids(m.tokenizer);
+  options.end_ids = end_ids(m.tokenizer);
   Generation generation(m.decoder, m.tokenizer, cache, cache.create(), options);
   generation.prompt(m.chat.encode(std::span(&message, 1), m.tokenizer));
   std::string text;

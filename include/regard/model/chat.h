@@ -35,8 +35,6 @@ class ChatTemplate {
   /// for a role or an order that the template does not have.
   std::vector<std::int32_t> encode(std::span<const Message> messages,
                                    const Tokenizer& tokenizer) const;
-  /// The ids that end an answer, the tokenizer's eos among them.
-  std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer) const;
 
  private:
   enum class Kind : std::uint8_t { kChatMl, kLlama2, kLlama3, kMistral, kGemma };
@@ -50,5 +48,9 @@ class ChatTemplate {
   Kind kind_ = Kind::kChatMl;
   std::string default_system_;
 };
+
+/// The ids that end a model's text, with or without a template: the tokenizer's eos, and special
+/// tokens such as <|im_end|> and <|eot_id|>.
+std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer);
 
 }  // namespace regard::model

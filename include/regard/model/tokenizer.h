@@ -63,6 +63,8 @@ class Tokenizer {
   /// The bytes of one token; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
+  /// How the vocabulary writes a token; "" for an id that has none.
+  std::string_view piece(std::int32_t id) const;
   /// The id of a token as the vocabulary writes it.
   std::optional<std::int32_t> find(std::string_view piece) const;
   std::optional<std::int32_t> bos() const;
