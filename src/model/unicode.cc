@@ -4,10 +4,8 @@
 #include <utf8proc.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
-#include <new>
 #include <span>
+#include <vector>
 
 #include "model/unicode_table.h"
 
@@ -177,13 +175,30 @@ bool is_number(char32_t c) {
 }
 
 std::string compose(std::string_view text) {
-  utf8proc_uint8_t* composed = nullptr;
+  // utf8proc_map would sort a run of marks in quadratic time.
+  std::vector<utf8proc_int32_t> parts;
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoints decomposed = decompose(next_code_point(text, at));
+    for (std::size_t i = 0; i < decomposed.size; ++i)
+      parts.push_back(static_cast<utf8proc_int32_t>(decomposed.at[i]));
+  }
+  const auto mark_class = [](utf8proc_int32_t c) {
+    return combining_class(static_cast<char32_t>(c));
+  };
+  const auto is_mark = [&](utf8proc_int32_t c) { return mark_class(c) != 0; };
+  for (auto begin = parts.begin(); begin != parts.end();) {
+    begin = std::find_if(begin, parts.end(), is_mark);
+    const auto end = std::find_if_not(begin, parts.end(), is_mark);
+    std::ranges::stable_sort(begin, end, {}, mark_class);
+    begin = end;
+  }
   const auto size =
-      utf8proc_map(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()), &composed,
-                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  if (size < 0) throw std::bad_alloc();
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
-  return {reinterpret_cast<const char*>(composed), static_cast<std::size_t>(size)};
+      utf8proc_normalize_utf32(parts.data(), std::ssize(parts),
+                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  std::string composed;
+  for (utf8proc_ssize_t i = 0; i < size; ++i)
+    append_utf8(composed, static_cast<char32_t>(parts[static_cast<std::size_t>(i)]));
+  return composed;
 }
 
 }  // namespace regard::model

@@ -318,11 +318,11 @@ TEST_F(KvCacheInt8Canary, ScalesOfKeysAndValuesAreSwapped) {
             20);
 }
 
-TEST_F(KvCacheInt8Canary, ScalesAreThoseOfTheNextToken) {
+TEST_F(KvCacheInt8Canary, ScalesAreThoseOfTheTokenBefore) {
   for (const bool keys : {true, false}) {
     EXPECT_EQ(caught([keys](Int8Problem& p) {
                 PagedView view = p.cache.view(p.sequence);
-                (keys ? view.key_scale_offset : view.value_scale_offset) += sizeof(float);
+                (keys ? view.key_scale_offset : view.value_scale_offset) -= sizeof(float);
                 return run_view(p, view);
               }),
               20);
