@@ -19,6 +19,8 @@ constexpr Bar kBars[] = {
     {"prefill bf16", "prefill.bf16.d128.*.causal", 0.80, 0.92},
     {"prefill bf16", "prefill.bf16.d64.*", 0.78, 0.92},
     {"prefill fp16", "prefill.fp16.*", 0.80, 0.90},
+    {"decode from an int8 cache", "decode.int8.*", 0.70, 0.90},
+    {"decode from pages, over one page", "pages.*", 0.95, 1.0},
     {"decode", "decode.fp32.ratio4.*", 0.80, 0.92},
     {"decode", "decode.*.ratio[14].*", 0.85, 0.92},
     {"decode", "decode.*", 0.70, 0.85},

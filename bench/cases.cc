@@ -9,6 +9,7 @@ std::vector<Case> all_cases() {
   std::vector<Case> cases;
   add_prefill_cases(cases);
   add_cache_cases(cases);
+  add_page_cases(cases);
   add_window_cases(cases);
   add_machine_cases(cases);
   return cases;

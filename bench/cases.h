@@ -42,6 +42,7 @@ std::vector<Case> all_cases();
 
 void add_prefill_cases(std::vector<Case>& cases);  // prefill_cases.cc
 void add_cache_cases(std::vector<Case>& cases);    // cache_cases.cc: decode, rows
+void add_page_cases(std::vector<Case>& cases);     // page_cases.cc: decode from pages, int8
 void add_window_cases(std::vector<Case>& cases);   // window_cases.cc
 void add_machine_cases(std::vector<Case>& cases);  // machine_cases.cc: threads, memory
 

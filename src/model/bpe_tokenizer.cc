@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "model/compose.h"
 #include "model/json.h"
 #include "model/unicode.h"
 
@@ -46,10 +47,17 @@ BytePairs make_model(const BpeVocabulary& vocabulary, const std::vector<std::str
   }
 }
 
-AddedTokens make_added(const BpeVocabulary& vocabulary) {
+/// Those that are looked for in the text as it is given, or in the normalised one.
+AddedTokens make_added(const BpeVocabulary& vocabulary, bool normalized) {
+  std::vector<AddedToken> tokens;
   std::vector<std::string> patterns;
-  for (const AddedToken& token : vocabulary.added) patterns.push_back(token.content);
-  return {vocabulary.added, patterns};
+  for (const AddedToken& token : vocabulary.added) {
+    if (token.normalized != normalized) continue;
+    tokens.push_back(token);
+    patterns.push_back(normalized && vocabulary.compose ? compose(token.content, 0).text
+                                                        : token.content);
+  }
+  return {tokens, patterns};
 }
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
@@ -71,7 +79,8 @@ BpeTokenizer::BpeTokenizer(BpeVocabulary vocabulary, const std::string& name)
     : vocabulary_(std::move(vocabulary)),
       pieces_(all_pieces(vocabulary_)),
       special_(pieces_.size(), false),
-      added_(make_added(vocabulary_)),
+      raw_tokens_(make_added(vocabulary_, false)),
+      normalized_tokens_(make_added(vocabulary_, true)),
       model_(make_model(vocabulary_, pieces_, name)) {
   for (std::size_t id = 0; id < vocabulary_.texts.size(); ++id)
     ids_.try_emplace(vocabulary_.texts[id], static_cast<std::int32_t>(id));
@@ -112,69 +121,111 @@ std::optional<std::int32_t> BpeTokenizer::find(std::string_view text) const {
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Token BpeTokenizer::token_of(std::int32_t id, std::size_t begin, std::size_t end) const {
+Token BpeTokenizer::token_of(std::int32_t id, ByteRange range) const {
   return {.id = id,
           .text = std::string(piece(id)),
-          .begin = static_cast<std::int64_t>(begin),
-          .end = static_cast<std::int64_t>(end),
+          .begin = static_cast<std::int64_t>(range.begin),
+          .end = static_cast<std::int64_t>(range.end),
           .special = is_special(id)};
 }
 
-void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size_t end,
-                             std::vector<Token>& tokens, std::int64_t& word) const {
-  std::string with_space;
-  std::string_view part = text.substr(begin, end - begin);
-  std::size_t before = 0;  // bytes of `part` that are not of the text
-  if (vocabulary_.add_prefix_space && part.front() != ' ') {
-    with_space.append(" ").append(part);
-    part = with_space;
-    before = 1;
-  }
-  std::vector<BytePairs::Part> parts;
-  vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
-    parts.clear();
-    model_.split(part.substr(first, last - first), parts);
-    for (const BytePairs::Part& piece : parts) {
-      std::size_t from = begin + std::max(first, before) - before;
-      const std::size_t piece_end = first + piece.size;
-      std::size_t to = begin + std::max(piece_end, before) - before;
-      first = piece_end;
-      if (piece.id < 0) continue;                                  // left out, as `tokenizers` does
-      while (from > begin && is_continuation(text[from])) --from;  // whole code points
-      while (to < end && is_continuation(text[to])) ++to;
-      Token token = token_of(piece.id, skip_space(text, from, to), to);
-      token.word = word;
-      tokens.push_back(std::move(token));
-    }
-    ++word;
-  });
-}
+/// A text on its way to tokens: what is between the special tokens that stand in it.
+class BpeTokenizer::Encoder {
+ public:
+  Encoder(const BpeTokenizer& tokenizer, std::string_view text, std::vector<Token>& tokens)
+      : t_(tokenizer), text_(text), tokens_(tokens) {}
 
-std::vector<Token> BpeTokenizer::encode(std::string_view given,
-                                        const EncodeOptions& options) const {
-  const std::string composed = vocabulary_.compose ? compose(given) : std::string();
-  const std::string_view text = vocabulary_.compose ? composed : given;
+  void encode(bool parse_special) {
+    parse_special_ = parse_special;
+    for (const auto& part : split(t_.raw_tokens_, text_)) {
+      if (part.token != nullptr) {
+        add_token(*part.token, {part.begin, part.end});
+      } else {
+        add_normalized(part.begin, part.end);
+      }
+    }
+  }
+
+ private:
+  std::vector<AddedTokens::Part> split(const AddedTokens& added, std::string_view text) const {
+    if (parse_special_) return added.split(text);
+    if (text.empty()) return {};
+    return {{0, text.size(), nullptr}};
+  }
+
+  void add_normalized(std::size_t begin, std::size_t end) {
+    const std::string_view given = text_.substr(begin, end - begin);
+    const bool stays = !t_.vocabulary_.compose || is_composed(given);
+    const NormalizedText composed = stays ? NormalizedText() : compose(given, begin);
+    const std::string_view text = stays ? given : std::string_view(composed.text);
+    const auto source = [&](std::size_t from, std::size_t to) -> ByteRange {
+      if (stays) return {begin + from, begin + to};
+      return {composed.source[from].begin, composed.source[to - 1].end};
+    };
+    for (const auto& part : split(t_.normalized_tokens_, text)) {
+      if (part.token != nullptr) {
+        add_token(*part.token, source(part.begin, part.end));
+      } else {
+        add_words(text, part.begin, part.end, source);
+      }
+    }
+  }
+
+  /// The words of text[begin, end), which comes from where `source` says.
+  template <class Source>
+  void add_words(std::string_view text, std::size_t begin, std::size_t end, const Source& source) {
+    std::string with_space;
+    std::string_view part = text.substr(begin, end - begin);
+    std::size_t before = 0;  // bytes of `part` that are not of the text
+    if (t_.vocabulary_.add_prefix_space && part.front() != ' ') {
+      with_space.append(" ").append(part);
+      part = with_space;
+      before = 1;
+    }
+    t_.vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
+      parts_.clear();
+      t_.model_.split(part.substr(first, last - first), parts_);
+      for (const BytePairs::Part& piece : parts_) {
+        std::size_t from = begin + std::max(first, before) - before;
+        const std::size_t piece_end = first + piece.size;
+        // The blank before the text has the place of the first character.
+        std::size_t to = begin + std::max(piece_end - before, std::size_t{1});
+        first = piece_end;
+        if (piece.id < 0) continue;  // left out, as `tokenizers` does
+        while (from > begin && is_continuation(text[from])) --from;  // whole code points
+        while (to < end && is_continuation(text[to])) ++to;
+        const ByteRange range = source(skip_space(text, from, to), to);
+        tokens_.push_back(t_.token_of(piece.id, range));
+        tokens_.back().word = words_;
+      }
+      ++words_;
+    });
+  }
+
+  void add_token(const AddedToken& token, ByteRange range) {
+    tokens_.push_back(t_.token_of(token.id, range));
+    if (!token.special) tokens_.back().word = words_;
+    ++words_;
+  }
+
+  const BpeTokenizer& t_;
+  std::string_view text_;
+  std::vector<Token>& tokens_;
+  bool parse_special_ = true;
+  std::vector<BytePairs::Part> parts_;
+  std::int64_t words_ = 0;
+};
+
+std::vector<Token> BpeTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<Token> tokens;
-  std::int64_t word = 0;
   const auto add_ids = [&](const std::vector<std::int32_t>& ids) {
     for (const std::int32_t id : ids) {
-      tokens.push_back(token_of(id, 0, 0));
+      tokens.push_back(token_of(id, {}));
       tokens.back().special = true;
     }
   };
   if (options.add_special) add_ids(vocabulary_.before);
-  std::vector<AddedTokens::Part> parts;
-  if (options.parse_special) parts = added_.split(text);
-  if (!options.parse_special && !text.empty()) parts.push_back({0, text.size(), nullptr});
-  for (const auto& part : parts) {
-    if (part.token == nullptr) {
-      add_words(text, part.begin, part.end, tokens, word);
-    } else {
-      tokens.push_back(token_of(part.token->id, part.begin, part.end));
-      if (!part.token->special) tokens.back().word = word;
-      ++word;
-    }
-  }
+  Encoder(*this, text, tokens).encode(options.parse_special);
   if (options.add_special) add_ids(vocabulary_.after);
   return tokens;
 }

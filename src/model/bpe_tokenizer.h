@@ -13,6 +13,7 @@
 #include "model/added_tokens.h"
 #include "model/byte_pairs.h"
 #include "model/json_field.h"
+#include "model/normalized_text.h"
 #include "model/word_pattern.h"
 #include "regard/model/gguf.h"
 #include "regard/model/tokenizer.h"
@@ -26,7 +27,7 @@ struct BpeVocabulary {
   std::vector<AddedToken> added;
   WordPattern pattern;
   bool add_prefix_space = false;
-  bool compose = false;  ///< text is brought into NFC first; offsets are then those of that text
+  bool compose = false;  ///< text is brought into NFC first
   bool ignore_merges = false;
   std::vector<std::int32_t> before, after;  ///< put round a text
   std::optional<std::int32_t> bos, eos;
@@ -42,7 +43,7 @@ class BpeTokenizer {
   /// `name` stands for the file in errors (std::runtime_error).
   BpeTokenizer(BpeVocabulary vocabulary, const std::string& name);
 
-  std::vector<Token> encode(std::string_view given, const EncodeOptions& options) const;
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
   std::int64_t vocab_size() const { return static_cast<std::int64_t>(pieces_.size()); }
   /// The bytes that a token stands for; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
@@ -53,15 +54,14 @@ class BpeTokenizer {
   std::optional<std::int32_t> eos() const { return vocabulary_.eos; }
 
  private:
-  void add_words(std::string_view text, std::size_t begin, std::size_t end,
-                 std::vector<Token>& tokens, std::int64_t& word) const;
-  Token token_of(std::int32_t id, std::size_t begin, std::size_t end) const;
+  class Encoder;
+  Token token_of(std::int32_t id, ByteRange range) const;
 
   BpeVocabulary vocabulary_;
   std::vector<std::string> pieces_;                    // by id: bytes
   std::unordered_map<std::string, std::int32_t> ids_;  // by text
   std::vector<bool> special_;
-  AddedTokens added_;
+  AddedTokens raw_tokens_, normalized_tokens_;
   BytePairs model_;
 };
 

@@ -2,7 +2,8 @@
 // tokenizer.json.
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <set>
+#include <utility>
 
 #include "model/bpe_tokenizer.h"
 #include "model/json.h"
@@ -13,26 +14,25 @@ namespace {
 constexpr std::int64_t kMaxId = (1 << 24) - 1;
 constexpr std::size_t kMaxPieceBytes = 1000;
 
-/// llama.cpp's names of the patterns (tokenizer.ggml.pre).
+/// llama.cpp's names of the patterns (tokenizer.ggml.pre), and what else it takes them to say.
 struct NamedPattern {
   std::string_view name;
   WordPattern pattern;
-  bool ignore_merges;
+  bool is_llama3 = false;  ///< words of the vocabulary are not merged; bos unless a file says no
 };
 constexpr std::array<NamedPattern, 8> kPatterns{{
-    {"gpt-2", {WordPattern::Kind::kGpt2, false}, false},
-    {"roberta-bpe", {WordPattern::Kind::kGpt2, false}, false},
-    {"smollm", {WordPattern::Kind::kGpt2, true}, false},
-    {"starcoder", {WordPattern::Kind::kGpt2, true}, false},
-    {"refact", {WordPattern::Kind::kGpt2, true}, false},
+    {"gpt-2", {WordPattern::Kind::kGpt2, false}},
+    {"roberta-bpe", {WordPattern::Kind::kGpt2, false}},
+    {"smollm", {WordPattern::Kind::kGpt2, true}},
+    {"starcoder", {WordPattern::Kind::kGpt2, true}},
+    {"refact", {WordPattern::Kind::kGpt2, true}},
     {"llama-bpe", {WordPattern::Kind::kLlama3, false}, true},
     {"llama3", {WordPattern::Kind::kLlama3, false}, true},
-    {"qwen2", {WordPattern::Kind::kQwen2, false}, false},
+    {"qwen2", {WordPattern::Kind::kQwen2, false}},
 }};
 
 const NamedPattern& find_pattern(const GgufFile& file) {
-  const std::string* pre = file.find<std::string>("tokenizer.ggml.pre");
-  const std::string name = pre == nullptr || *pre == "default" ? "gpt-2" : *pre;
+  const std::string& name = file.at<std::string>("tokenizer.ggml.pre");
   const auto* found = std::ranges::find(kPatterns, name, &NamedPattern::name);
   if (found != kPatterns.end()) return *found;
   std::string known;
@@ -53,9 +53,9 @@ std::optional<std::int32_t> token_id(const GgufFile& file, std::string_view key,
   return id < 0 ? std::nullopt : std::optional(static_cast<std::int32_t>(id));
 }
 
-bool flag(const GgufFile& file, std::string_view key) {
+bool flag(const GgufFile& file, std::string_view key, bool otherwise = false) {
   const bool* value = file.find<bool>(key);
-  return value != nullptr && *value;
+  return value != nullptr ? *value : otherwise;
 }
 
 void check_piece(const GgufFile& file, const std::string& piece) {
@@ -77,7 +77,7 @@ BpeVocabulary read_gguf_vocabulary(const GgufFile& file) {
     file.fail("\"tokenizer.ggml.tokens\" has " + std::to_string(v.texts.size()) +
               " tokens, expected 1 to 2^24");
   v.pattern = named.pattern;
-  v.ignore_merges = named.ignore_merges;
+  v.ignore_merges = named.is_llama3;
   for (const std::string& merge : file.at<std::vector<std::string>>("tokenizer.ggml.merges"))
     v.merges.push_back(split_merge(merge));
   constexpr std::int64_t kControl = 3, kUserDefined = 4;
@@ -99,7 +99,8 @@ BpeVocabulary read_gguf_vocabulary(const GgufFile& file) {
   v.bos = token_id(file, "tokenizer.ggml.bos_token_id", v.texts.size());
   v.eos = token_id(file, "tokenizer.ggml.eos_token_id", v.texts.size());
   v.add_prefix_space = flag(file, "tokenizer.ggml.add_space_prefix");
-  if (flag(file, "tokenizer.ggml.add_bos_token") && v.bos) v.before.push_back(*v.bos);
+  if (flag(file, "tokenizer.ggml.add_bos_token", named.is_llama3) && v.bos)
+    v.before.push_back(*v.bos);
   if (flag(file, "tokenizer.ggml.add_eos_token") && v.eos) v.after.push_back(*v.eos);
   return v;
 }
@@ -119,6 +120,7 @@ class JsonReader {
     }
     v_.pattern = {WordPattern::Kind::kNone, false};
     read_pre_tokenizer(file_.at("pre_tokenizer"));
+    read_decoder(file_.at("decoder"));
     for (const JsonField& entry : file_.at("added_tokens").elements()) read_added(entry);
     if (const auto processor = present(file_, "post_processor")) read_processor(*processor);
     return std::move(v_);
@@ -165,26 +167,59 @@ class JsonReader {
     }
   }
 
-  void read_pre_tokenizer(const JsonField& step) {
-    const JsonField type = step.at("type");
-    if (type.text() == "Sequence") {
-      for (const JsonField& each : step.at("pretokenizers").elements()) read_pre_tokenizer(each);
-    } else if (type.text() == "Digits") {
+  /// The steps of a Sequence and of those within it, in order.
+  static void flatten(const JsonField& step, const char* list, std::vector<JsonField>& steps) {
+    if (step.at("type").text() != "Sequence") {
+      steps.push_back(step);
+      return;
+    }
+    for (const JsonField& each : step.at(list).elements()) flatten(each, list, steps);
+  }
+
+  /// Digits, if any; a Split, if any; ByteLevel, which alone may put a blank before the text, since
+  /// after a split it would put one before every part.
+  void read_pre_tokenizer(const JsonField& field) {
+    std::vector<JsonField> steps;
+    flatten(field, "pretokenizers", steps);
+    std::size_t at = 0;
+    const auto is = [&](const char* type) {
+      return at < steps.size() && steps[at].at("type").text() == type;
+    };
+    if (is("Digits")) {
+      const JsonField& step = steps[at++];
       if (!is_true(step, "individual_digits", false)) step.at("individual_digits").fail("true");
       v_.pattern.single_digits = true;
-    } else if (type.text() == "Split") {
-      step.at("behavior").only("Isolated");
-      if (is_true(step, "invert", false)) step.at("invert").fail("false");
-      const JsonField regex = step.at("pattern").at("Regex");
-      const auto kind = WordPattern::find(regex.text());
-      if (!kind) regex.fail("the pattern of GPT-2, Llama 3 or Qwen2");
-      v_.pattern.kind = *kind;
-    } else if (type.text() == "ByteLevel") {
-      v_.add_prefix_space = is_true(step, "add_prefix_space", false);
-      if (is_true(step, "use_regex", true)) v_.pattern.kind = WordPattern::Kind::kGpt2;
-    } else {
-      type.fail("\"ByteLevel\", \"Digits\", \"Split\" or \"Sequence\"");
     }
+    const bool splits = is("Split");
+    if (splits) read_split(steps[at++]);
+    if (!is("ByteLevel") || at + 1 != steps.size()) {
+      const JsonField& wrong = at < steps.size() ? steps[is("ByteLevel") ? at + 1 : at] : field;
+      wrong.at("type").fail(
+          "\"Digits\", \"Split\" and \"ByteLevel\" in this order, the last one at the end");
+    }
+    v_.add_prefix_space = is_true(steps[at], "add_prefix_space", false);
+    if (v_.add_prefix_space && at > 0)
+      steps[at].at("add_prefix_space").fail("false after another step");
+    if (!is_true(steps[at], "use_regex", true)) return;
+    if (splits) steps[at].at("use_regex").fail("false after \"Split\"");
+    v_.pattern.kind = WordPattern::Kind::kGpt2;
+  }
+
+  void read_split(const JsonField& step) {
+    step.at("behavior").only("Isolated");
+    if (is_true(step, "invert", false)) step.at("invert").fail("false");
+    const JsonField regex = step.at("pattern").at("Regex");
+    const auto kind = WordPattern::find(regex.text());
+    if (!kind) regex.fail("the pattern of GPT-2, Llama 3 or Qwen2");
+    v_.pattern.kind = *kind;
+  }
+
+  /// Tokens are bytes in disguise: another decoder would mean another vocabulary.
+  static void read_decoder(const JsonField& field) {
+    std::vector<JsonField> steps;
+    flatten(field, "decoders", steps);
+    if (steps.empty()) field.fail("\"ByteLevel\"");
+    for (const JsonField& step : steps) step.at("type").only("ByteLevel");
   }
 
   void read_added(const JsonField& entry) {
@@ -198,45 +233,52 @@ class JsonReader {
     token.single_word = is_true(entry, "single_word", false);
     token.lstrip = is_true(entry, "lstrip", false);
     token.rstrip = is_true(entry, "rstrip", false);
+    token.normalized = is_true(entry, "normalized", false);
     token.special = is_true(entry, "special", false);
-    for (const AddedToken& other : v_.added) {
-      if (other.content == token.content) entry.at("content").fail("each token once");
-    }
+    if (!added_.insert(token.content).second) entry.at("content").fail("each token once");
     v_.added.push_back(std::move(token));
   }
 
-  void read_processor(const JsonField& processor) {
-    const std::string& type = processor.at("type").text();
-    if (type == "ByteLevel") return;
-    if (type == "Sequence") {
-      for (const JsonField& each : processor.at("processors").elements()) read_processor(each);
-    } else if (type == "RobertaProcessing") {
-      v_.before.push_back(id_of(processor.at("cls").elements().at(1)));
-      v_.after.push_back(id_of(processor.at("sep").elements().at(1)));
-    } else if (type == "TemplateProcessing") {
-      read_template(processor);
-    } else {
-      processor.at("type").fail(
-          "\"ByteLevel\", \"TemplateProcessing\", \"RobertaProcessing\" or "
-          "\"Sequence\"");
+  void read_processor(const JsonField& field) {
+    std::vector<JsonField> steps;
+    flatten(field, "processors", steps);
+    bool has_template = false;
+    for (const JsonField& step : steps) {
+      const JsonField type = step.at("type");
+      if (type.text() == "ByteLevel") continue;
+      if (std::exchange(has_template, true)) type.fail("\"ByteLevel\" beside one template");
+      if (type.text() == "RobertaProcessing") {
+        v_.before.push_back(id_of(step.at("cls").elements().at(1)));
+        v_.after.push_back(id_of(step.at("sep").elements().at(1)));
+      } else if (type.text() == "TemplateProcessing") {
+        read_template(step);
+      } else {
+        type.fail(
+            "\"ByteLevel\", \"TemplateProcessing\", \"RobertaProcessing\" or "
+            "\"Sequence\"");
+      }
     }
   }
 
   void read_template(const JsonField& processor) {
     std::vector<std::int32_t>* side = &v_.before;
-    for (const JsonField& step : processor.at("single").elements()) {
-      if (step.find("Sequence")) {
-        side = &v_.after;
+    const JsonField single = processor.at("single");
+    for (const JsonField& step : single.elements()) {
+      if (const auto sequence = step.find("Sequence")) {
+        sequence->at("id").only("A");
+        if (std::exchange(side, &v_.after) == &v_.after) single.fail("the text once");
         continue;
       }
       const std::string& name = step.at("SpecialToken").at("id").text();
       for (const JsonField& id : processor.at("special_tokens").at(name).at("ids").elements())
         side->push_back(id_of(id));
     }
+    if (side == &v_.before) single.fail("the text, \"Sequence\", among them");
   }
 
   const JsonField& file_;
   BpeVocabulary v_;
+  std::set<std::string> added_;
 };
 
 }  // namespace

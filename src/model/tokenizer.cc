@@ -109,18 +109,21 @@ class Encoder {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-/// Whether more bytes can make UTF-8 of what is the beginning of one code point.
-bool may_continue(std::string_view bytes) {
-  if (bytes.size() >= 4) return false;
-  // Any byte that may follow will do; which ones those are depends on the first two.
-  for (const char next : {'\x80', '\x90', '\xA0'}) {
-    std::string longer(bytes);
-    while (longer.size() < 4) {
-      longer += longer.size() == 1 ? next : '\x80';
-      if (!find_invalid_utf8(longer)) return true;
-    }
-  }
-  return false;
+/// How the bytes at `at`, which are no code point, might have become one: `size` of them, at least
+/// one, begin a sequence that is well formed so far. Each such beginning is one U+FFFD
+/// (Unicode 3.9, "Substitution of Maximal Subparts").
+std::size_t maximal_subpart(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(at);
+  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4) return 1;
+  const unsigned least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+  const unsigned most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  std::size_t size = 1;
+  if (at + 1 < text.size() && byte(at + 1) >= least && byte(at + 1) <= most) ++size;
+  while (size >= 2 && size < length && at + size < text.size() && byte(at + size) >> 6U == 2)
+    ++size;
+  return size;
 }
 
 /// Old files of WordPiece have no type here.
@@ -214,14 +217,21 @@ std::optional<std::int32_t> Tokenizer::eos() const { return impl_->bpe().eos(); 
 std::string TextStream::push(std::string_view bytes) {
   pending_ += bytes;
   std::string text;
-  while (!pending_.empty()) {
-    const std::size_t valid = find_invalid_utf8(pending_).value_or(pending_.size());
-    text.append(pending_, 0, valid);
-    pending_.erase(0, valid);
-    if (pending_.empty() || may_continue(pending_)) break;
+  std::size_t at = 0;
+  while (at < pending_.size()) {
+    const auto rest = std::string_view(pending_).substr(at);
+    const std::size_t valid = find_invalid_utf8(rest).value_or(rest.size());
+    text += rest.substr(0, valid);
+    at += valid;
+    if (at == pending_.size()) break;
+    const std::size_t bad = maximal_subpart(pending_, at);
+    const auto first = static_cast<unsigned char>(pending_[at]);
+    const bool may_continue = at + bad == pending_.size() && first >= 0xC2 && first <= 0xF4;
+    if (may_continue) break;
     text += kReplacement;
-    pending_.erase(0, 1);
+    at += bad;
   }
+  pending_.erase(0, at);
   return text;
 }
 

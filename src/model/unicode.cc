@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <span>
-#include <vector>
 
 #include "model/unicode_table.h"
 
@@ -172,33 +171,6 @@ bool is_letter(char32_t c) {
 bool is_number(char32_t c) {
   const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
-}
-
-std::string compose(std::string_view text) {
-  // utf8proc_map would sort a run of marks in quadratic time.
-  std::vector<utf8proc_int32_t> parts;
-  for (std::size_t at = 0; at < text.size();) {
-    const CodePoints decomposed = decompose(next_code_point(text, at));
-    for (std::size_t i = 0; i < decomposed.size; ++i)
-      parts.push_back(static_cast<utf8proc_int32_t>(decomposed.at[i]));
-  }
-  const auto mark_class = [](utf8proc_int32_t c) {
-    return combining_class(static_cast<char32_t>(c));
-  };
-  const auto is_mark = [&](utf8proc_int32_t c) { return mark_class(c) != 0; };
-  for (auto begin = parts.begin(); begin != parts.end();) {
-    begin = std::find_if(begin, parts.end(), is_mark);
-    const auto end = std::find_if_not(begin, parts.end(), is_mark);
-    std::ranges::stable_sort(begin, end, {}, mark_class);
-    begin = end;
-  }
-  const auto size =
-      utf8proc_normalize_utf32(parts.data(), std::ssize(parts),
-                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  std::string composed;
-  for (utf8proc_ssize_t i = 0; i < size; ++i)
-    append_utf8(composed, static_cast<char32_t>(parts[static_cast<std::size_t>(i)]));
-  return composed;
 }
 
 }  // namespace regard::model

@@ -29,9 +29,6 @@ std::uint8_t code_point_flags(char32_t c);
 bool is_letter(char32_t c);
 bool is_number(char32_t c);
 
-/// Canonical composition (NFC) of valid UTF-8.
-std::string compose(std::string_view text);
-
 /// Canonical combining class of a code point that does not decompose further.
 std::uint8_t combining_class(char32_t c);
 

@@ -22,8 +22,8 @@ TEST(Cases, HaveTheNamesThatWereAgreedOn) {
   for (const char* name :
        {"prefill.fp32.d128.n4096.full", "prefill.bf16.d64.n1024.causal",
         "decode.bf16.ratio4.n65536", "prefill.fp16.d128.n1024.full", "rows.fp32.q16.n4096",
-        "rows.fp32.q63.n4096.per_row", "window.fp32.w256.n65536",
-        "threads2.prefill.fp32.d128.n4096", "memory.fp32.n65536.h8"}) {
+        "rows.fp32.q63.n4096.per_row", "decode.int8.ratio4.n65536", "pages.bf16.p16.n65536",
+        "window.fp32.w256.n65536", "threads2.prefill.fp32.d128.n4096", "memory.fp32.n65536.h8"}) {
     EXPECT_EQ(std::ranges::count(cases, name, &Case::name), 1) << name;
   }
 }

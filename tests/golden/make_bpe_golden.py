@@ -39,10 +39,17 @@ KINDS = {
 def texts():
     rng = random.Random(7)
     pool = list("abcXYZ 0189''\n\t\r  .,!?-_éßñ漢ひ🙂\u00a0\u3000½²٣ſ\u0301") + ["'s", "'LL", " 12", "  ", "\n\n", "\r\n"]
-    pool += ["<|end|>", "<|user|>", "1234"]
+    pool += ["<|end|>", "<|user|>", "<|plain|>", "1234", "\u0338", "e\u0301\u0323", "\uac00\u11a8", "\u0958"]
     yield from CORPUS
     for _ in range(400):
         yield "".join(rng.choice(pool) for _ in range(rng.randint(1, 30)))
+
+
+def ours(text, begin, end):
+    """A range of characters in bytes, without the white space that it begins with, unless it is nothing else."""
+    if text[begin:end].strip():
+        begin += len(text[begin:end]) - len(text[begin:end].lstrip())
+    return [len(text[:begin].encode()), len(text[:end].encode())]
 
 
 folder = pathlib.Path(sys.argv[1])
@@ -55,11 +62,14 @@ for name, (normalizer, pre) in KINDS.items():
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     tokenizer.train_from_iterator(CORPUS * 3, trainer)
     tokenizer.add_special_tokens(["<|end|>"])
-    tokenizer.add_tokens([AddedToken("<|user|>", normalized=False)])
+    tokenizer.add_tokens([AddedToken("<|user|>", normalized=False), AddedToken("<|plain|>", normalized=True)])
     if name == "gpt2":
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<|end|> $A <|end|>", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]
         )
     (folder / f"{name}.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=True) + "\n")
-    cases = [[text, tokenizer.encode(text).ids, tokenizer.decode(tokenizer.encode(text).ids)] for text in texts()]
+    cases = []
+    for text in texts():
+        encoding = tokenizer.encode(text)
+        cases.append([text, encoding.ids, tokenizer.decode(encoding.ids), [ours(text, *range) for range in encoding.offsets]])
     (folder / f"{name}.cases.json").write_text(json.dumps(cases, ensure_ascii=True, separators=(",", ":")) + "\n")

@@ -45,12 +45,17 @@ TEST_P(Bpe, GivesTheIdsOfTokenizersAndTheTextBack) {
   EXPECT_EQ(cases, 404);
 }
 
-/// Not of qwen2, whose offsets are those of the composed text.
-class BpeOffsets : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Kinds, BpeOffsets, ::testing::Values("gpt2", "prefix", "digits", "llama3"),
-                         [](const auto& kind) { return std::string(kind.param); });
+TEST_P(Bpe, GivesTheOffsetsOfTokenizersInBytesOfTheTextAsItWasGiven) {
+  const Tokenizer tokenizer = Tokenizer::load(kFolder + GetParam() + ".json");
+  for (const Json& each : read_json(kFolder + GetParam() + ".cases.json")) {
+    std::vector<std::vector<std::int64_t>> ranges;
+    for (const Token& token : tokenizer.encode(each.at(0).get<std::string>()))
+      ranges.push_back({token.begin, token.end});
+    ASSERT_EQ(ranges, each.at(3).get<std::vector<std::vector<std::int64_t>>>()) << each.at(0);
+  }
+}
 
-TEST_P(BpeOffsets, AreWholeCharactersAscendingAndLeaveOutOnlyWhiteSpace) {
+TEST_P(Bpe, OffsetsAreWholeCharactersAscendingAndLeaveOutOnlyWhiteSpace) {
   const std::string kind = GetParam();
   const Tokenizer tokenizer = Tokenizer::load(kFolder + kind + ".json");
   for (const Json& each : read_json(kFolder + kind + ".cases.json")) {
@@ -117,6 +122,10 @@ TEST(TextStream, IsUtf8AtAnyTime) {
                         "x"),
             "\xEF\xBF\xBDx");
   EXPECT_EQ(stream.push("\xED\xA0"), "\xEF\xBF\xBD\xEF\xBF\xBD") << "half of a surrogate";
+  EXPECT_EQ(stream.push("\xE2\x82x"), "\xEF\xBF\xBDx") << "one for what begins well together";
+  EXPECT_EQ(stream.push("\xF0\x9F\x99\xF0"), "\xEF\xBF\xBD");
+  EXPECT_EQ(stream.push("\x9F\x99\x82"), "\xF0\x9F\x99\x82");
+  EXPECT_EQ(stream.push("\xF4\x90"), "\xEF\xBF\xBD\xEF\xBF\xBD") << "beyond the last";
   EXPECT_EQ(stream.push("\xE2\x82"), "");
   EXPECT_EQ(stream.finish(), "\xEF\xBF\xBD");
   EXPECT_EQ(stream.finish(), "");
@@ -132,8 +141,28 @@ TEST(BpeErrors, SayWhatIsWrong) {
   EXPECT_EQ(said("/pre_tokenizer/pretokenizers/0/pattern/Regex", "a+")
                 .find("f.json: pre_tokenizer.pretokenizers[0].pattern.Regex is \"a+\", expected"),
             0U);
-  EXPECT_NE(said("/pre_tokenizer/type", "Metaspace").find("expected \"ByteLevel\""),
+  EXPECT_NE(said("/pre_tokenizer/type", "Metaspace")
+                .find("pre_tokenizer.type is \"Metaspace\", expected \"Digits\", \"Split\" and "
+                      "\"ByteLevel\" in this order"),
             std::string::npos);
+  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
+  const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  const auto sequence = [](std::vector<Json> steps) {
+    return Json{{"type", "Sequence"}, {"pretokenizers", steps}};
+  };
+  for (const Json& steps : {sequence({digits}), sequence({byte_level, digits}), sequence({}),
+                            sequence({digits, digits, byte_level})})
+    EXPECT_NE(said("/pre_tokenizer", steps).find("in this order"), std::string::npos) << steps;
+  EXPECT_EQ(said("/pre_tokenizer", sequence({sequence({digits}), byte_level})), "");
+  EXPECT_NE(said("/pre_tokenizer/pretokenizers/1/use_regex", true).find("false after \"Split\""),
+            std::string::npos);
+  EXPECT_NE(
+      said("/pre_tokenizer/pretokenizers/1/add_prefix_space", true).find("false after another"),
+      std::string::npos);
+  EXPECT_NE(said("/decoder", {{"type", "WordPiece"}})
+                .find("decoder.type is \"WordPiece\", expected \"ByteLevel\""),
+            std::string::npos);
+  EXPECT_NE(said("/decoder", nullptr).find("decoder"), std::string::npos);
   EXPECT_NE(said("/normalizer", {{"type", "NFKC"}}).find("expected \"NFC\""), std::string::npos);
   EXPECT_NE(said("/model/byte_fallback", true).find("expected false"), std::string::npos);
   EXPECT_NE(said("/model/merges/0", {"zz", "qq"}).find("is no token"), std::string::npos);

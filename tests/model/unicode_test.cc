@@ -157,18 +157,5 @@ TEST(Unicode, WalksUtf8BothWays) {
   EXPECT_EQ(at, 0U);
 }
 
-TEST(Unicode, ComposesLongRunsOfMarksInCanonicalOrder) {
-  EXPECT_EQ(compose(""), "");
-  EXPECT_EQ(compose("e\u0301"), "\u00E9");
-  EXPECT_EQ(compose("a\u0301\u0323"), "\u1EA1\u0301");  // the mark below composes first
-  EXPECT_EQ(compose("\u1112\u1161\u11AB"), "\uD55C");
-  std::string marks = "x", sorted = "x";
-  constexpr int kMarks = 100'000;
-  for (int i = 0; i < kMarks; ++i) marks += i % 2 == 0 ? "\u0301" : "\u0323";
-  for (int i = 0; i < kMarks; ++i) sorted += i < kMarks / 2 ? "\u0323" : "\u0301";
-  EXPECT_EQ(compose(marks), compose(sorted));
-  EXPECT_EQ(compose(marks), compose("x\u0323") + sorted.substr(3));
-}
-
 }  // namespace
 }  // namespace regard::model
