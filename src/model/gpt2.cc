@@ -1,6 +1,8 @@
 // src/model/gpt2.cc - GPT-2: its configuration and its layers, from Hugging Face's files.
+#include <array>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "model/decoder_weights.h"
 #include "model/json_field.h"
@@ -19,9 +21,15 @@ DecoderConfig read_config(const JsonField& root) {
     auto field = root.find(key);
     return field && field->is_null() ? std::nullopt : field;
   };
-  for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"}) {
+  constexpr std::array<std::pair<const char*, bool>, 5> kOnly{
+      {{"scale_attn_weights", true},
+       {"tie_word_embeddings", true},
+       {"add_cross_attention", false},
+       {"scale_attn_by_inverse_layer_idx", false},
+       {"reorder_and_upcast_attn", false}}};
+  for (const auto& [key, wanted] : kOnly) {
     const auto field = find(key);
-    if (field && field->boolean()) field->fail("false");
+    if (field && field->boolean() != wanted) field->fail(wanted ? "true" : "false");
   }
   DecoderConfig c;
   c.family = "gpt2";
@@ -36,8 +44,10 @@ DecoderConfig read_config(const JsonField& root) {
     root.at("n_embd").fail("a multiple of n_head (" + std::to_string(c.num_heads) + ")");
   c.head_dim = c.hidden_size / c.num_heads;
   const auto eps = find("layer_norm_epsilon");
-  c.norm_eps = eps && eps->value().is_number() ? eps->value().get<double>() : 1e-5;
-  if (!(c.norm_eps > 0 && c.norm_eps <= 1)) root.at("layer_norm_epsilon").fail("above 0");
+  if (eps) {
+    c.norm_eps = eps->value().is_number() ? eps->value().get<double>() : 0;
+    if (!(c.norm_eps > 0 && c.norm_eps <= 1)) eps->fail("a number above 0 and at most 1");
+  }
   const auto act = find("activation_function");
   c.activation = act ? act->text() : "gelu_new";
   if (!Activation::find(c.activation))

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "model/decoder_weights.h"
 #include "model/json_field.h"
@@ -56,12 +57,11 @@ DecoderLayer read_layer(const TensorSource& source, const DecoderConfig& c, cons
       .out = source.linear(name(names.down), hidden, wide)};
 }
 
-DecoderWeights read_weights(const TensorSource& source, const DecoderConfig& c,
-                            const Names& names) {
+DecoderWeights read_weights(const TensorSource& source, const DecoderConfig& c, const Names& names,
+                            bool tied) {
   std::vector<DecoderLayer> layers;
   for (std::int64_t layer = 0; layer < c.num_layers; ++layer)
     layers.push_back(read_layer(source, c, names, layer));
-  const bool tied = !source.has(names.logits + ".weight");
   std::optional<Linear> words;
   if (!tied) words = source.linear(names.words, c.vocab_size, c.hidden_size);
   return {.layers = std::move(layers),
@@ -79,8 +79,9 @@ std::string describe(const DecoderConfig& c) {
   return text + " " + std::to_string(c.rope.base) + " " + std::to_string(c.norm_eps);
 }
 
-LoadedDecoder finish(DecoderConfig config, const TensorSource& source, const Names& names) {
-  DecoderWeights weights = read_weights(source, config, names);
+LoadedDecoder finish(DecoderConfig config, const TensorSource& source, const Names& names,
+                     bool tied) {
+  DecoderWeights weights = read_weights(source, config, names, tied);
   std::string fingerprint = sha256_text(describe(config) + source.digest());
   return {std::move(config), std::move(weights), std::move(fingerprint)};
 }
@@ -156,7 +157,7 @@ DecoderConfig gguf_config(const GgufFile& file) {
 /// config.json of transformers, 4 and 5.
 class ConfigReader {
  public:
-  explicit ConfigReader(const JsonField& root) : root_(root) {}
+  explicit ConfigReader(JsonField root) : root_(std::move(root)) {}
 
   DecoderConfig read() const {
     DecoderConfig c;
@@ -174,8 +175,8 @@ class ConfigReader {
       root_.at("num_attention_heads").fail("a multiple of num_key_value_heads");
     c.head_dim = extent("head_dim", std::max<std::int64_t>(1, c.hidden_size / c.num_heads));
     if (c.head_dim > kMaxHeadDim || c.head_dim % 2 != 0)
-      root_.say("has heads of " + std::to_string(c.head_dim) +
-                ", expected an even number of at most " + std::to_string(kMaxHeadDim));
+      root_.at(find("head_dim") ? "head_dim" : "hidden_size")
+          .fail("heads of an even number of at most " + std::to_string(kMaxHeadDim));
     c.norm_eps = number("rms_norm_eps", 1e-6);
     c.activation = "silu";
     if (const auto act = find("hidden_act")) act->only("silu");
@@ -183,10 +184,16 @@ class ConfigReader {
     c.rope = rope(c.context_length);
     return c;
   }
+  /// Whether the logits' matrix is that of the words.
+  bool tied() const {
+    const auto field = find("tie_word_embeddings");
+    return field && field->boolean();
+  }
 
  private:
-  std::optional<JsonField> find(std::string_view key) const {
-    auto field = root_.find(key);
+  std::optional<JsonField> find(std::string_view key) const { return find(root_, key); }
+  static std::optional<JsonField> find(const JsonField& object, std::string_view key) {
+    auto field = object.find(key);
     return field && field->is_null() ? std::nullopt : field;
   }
   std::int64_t extent(std::string_view key, std::optional<std::int64_t> otherwise = {}) const {
@@ -219,16 +226,18 @@ class ConfigReader {
     const auto scaling = parameters ? parameters : find("rope_scaling");
     rope.base = number("rope_theta", 10000);
     if (!scaling) return rope;
-    if (const auto theta = scaling->find("rope_theta")) rope.base = positive(*theta);
-    auto type = scaling->find("rope_type");
-    if (!type) type = scaling->find("type");
+    if (const auto theta = find(*scaling, "rope_theta")) rope.base = positive(*theta);
+    if (const auto part = find(*scaling, "partial_rotary_factor"); part && positive(*part) != 1)
+      part->fail("1 (all of a head is turned)");
+    auto type = find(*scaling, "rope_type");
+    if (!type) type = find(*scaling, "type");
     if (!type || type->text() == "default") return rope;
     rope.scaling = scaling_of(*scaling, *type, context);
     return rope;
   }
   static RopeScaling scaling_of(const JsonField& f, const JsonField& type, std::int64_t context) {
     const auto original = [&] {
-      const auto field = f.find("original_max_position_embeddings");
+      const auto field = find(f, "original_max_position_embeddings");
       return field ? field->integer(1, kMost) : context;
     };
     if (type.text() == "linear") return RopeLinear{positive(f.at("factor"))};
@@ -240,15 +249,21 @@ class ConfigReader {
     }
     if (type.text() == "yarn") {
       RopeYarn yarn{.factor = positive(f.at("factor")), .original_max_len = original()};
-      if (const auto fast = f.find("beta_fast")) yarn.beta_fast = positive(*fast);
-      if (const auto slow = f.find("beta_slow")) yarn.beta_slow = positive(*slow);
-      if (const auto factor = f.find("attention_factor")) yarn.attention_factor = positive(*factor);
+      const auto optional = [&](const char* key, auto& number) {
+        if (const auto field = find(f, key)) number = positive(*field);
+      };
+      optional("beta_fast", yarn.beta_fast);
+      optional("beta_slow", yarn.beta_slow);
+      optional("attention_factor", yarn.attention_factor);
+      optional("mscale", yarn.mscale);
+      optional("mscale_all_dim", yarn.mscale_all_dim);
+      if (const auto truncate = find(f, "truncate")) yarn.truncate = truncate->boolean();
       return yarn;
     }
     type.fail("\"default\", \"linear\", \"yarn\" or \"llama3\"");
   }
 
-  const JsonField& root_;
+  JsonField root_;
 };
 
 }  // namespace
@@ -259,7 +274,7 @@ LoadedDecoder load_llama_gguf(const std::filesystem::path& path, const LoadProgr
   const TensorSource source = TensorSource::of(file, [&](std::int64_t done) {
     if (progress) progress(done, all);
   });
-  return finish(gguf_config(file), source, kGgufNames);
+  return finish(gguf_config(file), source, kGgufNames, !source.has(kGgufNames.logits + ".weight"));
 }
 
 LoadedDecoder load_llama_folder(const std::filesystem::path& folder, const LoadProgress& progress) {
@@ -268,7 +283,8 @@ LoadedDecoder load_llama_folder(const std::filesystem::path& folder, const LoadP
   const TensorSource source = TensorSource::of_folder(folder, [&](std::int64_t done) {
     if (progress) progress(done, 0);
   });
-  return finish(ConfigReader(JsonField(path, root)).read(), source, kFolderNames);
+  const ConfigReader config{JsonField(path, root)};
+  return finish(config.read(), source, kFolderNames, config.tied());
 }
 
 }  // namespace regard::model
