@@ -126,7 +126,8 @@ kernels::Stream stream_of(const Setup& s, const Call& call, const KvSource& sour
   // Of several pages only the first is worth it: pages are meant to be long where this matters.
   const Tile piece{keys.kv_begin, page_end(source, keys.kv_begin, keys.kv_end), keys.kind};
   const Matrix m = keys_of(s, call, source, rows, piece);
-  if (m.pages.table != nullptr && m.pages.table[0] == nullptr) return {};  // evicted: nobody reads it
+  if (m.pages.table != nullptr && m.pages.table[0] == nullptr)
+    return {};  // evicted: nobody reads it
   return {m.address(0, bytes), m.rows, m.columns * bytes, m.row_stride * bytes};
 }
 
@@ -220,22 +221,6 @@ const float* packed_values(const Setup& s, const Call& call, const Rows& strip, 
   return packed;
 }
 
-/// The product over values where they lie, page by page.
-void accumulate_in_place(const Setup& s, const Call& call, const Rows& strip, const Tile& keys,
-                         Product p) noexcept {
-  for (std::int64_t begin = keys.kv_begin, end; begin < keys.kv_end; begin = end) {
-    end = page_end(call.value, begin, keys.kv_end);
-    const Matrix m = keys_of(s, call, call.value, strip, {begin, end, keys.kind});
-    p.b = static_cast<const float*>(
-        m.address(0, static_cast<std::int64_t>(size_of(call.value.dtype))));
-    p.b_row = m.row_stride;
-    p.depth = s.arithmetic->words(end - begin);
-    s.arithmetic->product_in_place[index(call.value.dtype)](p);
-    p.a += p.depth;
-    p.accumulate = true;
-  }
-}
-
 /// out[r] = sum of weights[r][j] * value[j] over the keys j of the tiles: one chain, ascending.
 void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace& pace, Workspace& w,
                 float* out) noexcept {
@@ -260,7 +245,9 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
               .accumulate = tile != tiles.begin(),
               .meanwhile = pace.value};
     if (run.in_place) {
-      accumulate_in_place(s, call, strip, {tile->kv_begin + skip * word, last, tile->kind}, p);
+      const Tile all{tile->kv_begin + skip * word, last, tile->kind};
+      s.arithmetic->product_in_place[index(call.value.dtype)](
+          p, keys_of(s, call, call.value, strip, all));
     } else {
       p.b = packed_values(s, call, strip, run, w) + skip * panel;
       p.b_panel = w.value_depth * panel;

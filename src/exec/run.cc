@@ -11,24 +11,61 @@
 namespace regard::exec {
 namespace {
 
-/// How the keys are cut when there are fewer blocks of rows than threads want: every block into
-/// `num` parts of `chunks` chunks, a power of two, so that a part is a subtree of the merge tree
-/// and no bit changes.
+/// How the keys are cut when there are fewer blocks of rows than threads want, or when keys lie in
+/// short pages: every block into `num` parts of `chunks` chunks, a power of two, so that a part is
+/// a subtree of the merge tree and no bit changes.
 struct Split {
   std::int64_t num = 1;
   std::int64_t chunks;
 };
 
-Split split_keys(const Setup& s, int num_threads) {
+std::int64_t num_strips(const Setup& s) { return (s.block_rows + s.strip_rows - 1) / s.strip_rows; }
+
+std::int64_t state_floats(const Setup& s) {
+  return MergeTree::state_floats(s.strip_rows, s.out_stride());
+}
+
+/// Chunks of a part that give every thread some; max_chunks() if one part will do.
+std::int64_t chunks_for_threads(const Setup& s, int num_threads) {
   constexpr std::int64_t kTasksPerThread = 4, kLeastChunks = 4;
-  Split split{.chunks = std::max<std::int64_t>(s.max_chunks(), 1)};
   const auto blocks = static_cast<std::int64_t>(s.blocks.size());
-  if (num_threads == 1 || blocks == 0 || blocks >= kTasksPerThread * num_threads) return split;
+  if (num_threads == 1 || blocks >= kTasksPerThread * num_threads) return s.max_chunks();
   const std::int64_t parts = kTasksPerThread * num_threads / blocks;
   std::int64_t chunks = kLeastChunks;
   while (chunks * parts < s.max_chunks()) chunks *= 2;
+  return chunks;
+}
+
+/// In a page the rows of one head end after a few KiB, and hardware that has foreseen them goes on
+/// into the next head's: a third of what it reads is for nobody, unless that head comes soon. So
+/// the heads take turns, 2,048 keys at a time, or more where states would take megabytes.
+std::int64_t chunks_for_pages(const Setup& s) {
+  constexpr std::int64_t kShortPage = 1024, kChunks = 8, kMostFloats = 1 << 20;
+  if (s.shape.page_size == 0 || s.shape.page_size >= kShortPage || num_strips(s) > 1 ||
+      s.shape.num_kv_heads == 1)
+    return s.max_chunks();
+  std::int64_t chunks = kChunks;
+  const std::int64_t floats =
+      s.max_chunks() * static_cast<std::int64_t>(s.blocks.size()) * state_floats(s);
+  while (floats / chunks > kMostFloats) chunks *= 2;
+  return chunks;
+}
+
+Split split_keys(const Setup& s, int num_threads) {
+  Split split{.chunks = std::max<std::int64_t>(s.max_chunks(), 1)};
+  if (s.blocks.empty()) return split;
+  const std::int64_t chunks = std::min(chunks_for_threads(s, num_threads), chunks_for_pages(s));
   if (chunks >= s.max_chunks() || s.kv_offset % (chunks * kChunkKeys) != 0) return split;
   return {.num = (s.max_chunks() + chunks - 1) / chunks, .chunks = chunks};
+}
+
+/// Parts that hold a key of the call, which may have fewer keys than the plan.
+std::int64_t parts_with_keys(const Setup& s, const Call& call, const Split& split) {
+  std::int64_t most = 0;
+  for (std::size_t i = 0; i < s.sequences.size(); ++i)
+    most = std::max(most, call.kv_len(s, static_cast<std::int64_t>(i)));
+  const std::int64_t keys = split.chunks * kChunkKeys;
+  return std::clamp<std::int64_t>((most + keys - 1) / keys, 1, split.num);
 }
 
 /// One run: the blocks' parts as tasks, and where the parts' states wait for each other.
@@ -40,6 +77,7 @@ class Run {
         num_threads_(num_threads),
         split_(split_keys(setup, num_threads)),
         memory_(memory) {
+    if (memory != nullptr && split_.num > 1) split_.num = parts_with_keys(setup, call, split_);
     if (split_.num == 1 || memory == nullptr) return;
     for (std::int64_t b = 0; b < num_blocks(); ++b) {
       std::construct_at(remaining(b), static_cast<int>(split_.num));
@@ -59,7 +97,7 @@ class Run {
     // task's is not.
     const std::int64_t place = num_workers() < num_threads_ ? task : worker;
     Workspace w(s_, memory_ + num_blocks() * block_floats() + place * Workspace::floats(s_));
-    const std::int64_t b = task / split_.num, part = task % split_.num;
+    const std::int64_t b = task % num_blocks(), part = task / num_blocks();
     const RowBlock& block = s_.blocks[static_cast<std::size_t>(b)];
     attend(s_, call_, block, {part * split_.chunks, (part + 1) * split_.chunks}, w);
     if (split_.num > 1) {
@@ -79,18 +117,16 @@ class Run {
   // A block's shared memory: a counter, then for each part and strip a state and, before it,
   // whether there is one.
   static constexpr std::int64_t kHeader = 16;
-  std::int64_t state_floats() const {
-    return kHeader + MergeTree::state_floats(s_.strip_rows, s_.out_stride());
-  }
-  std::int64_t strips() const { return (s_.block_rows + s_.strip_rows - 1) / s_.strip_rows; }
+  std::int64_t slot_floats() const { return kHeader + state_floats(s_); }
   std::int64_t block_floats() const {
-    return split_.num == 1 ? 0 : kHeader + split_.num * strips() * state_floats();
+    return split_.num == 1 ? 0 : kHeader + split_.num * num_strips(s_) * slot_floats();
   }
   std::atomic<int>* remaining(std::int64_t block) const {
     return reinterpret_cast<std::atomic<int>*>(memory_ + block * block_floats());
   }
   float* slot(std::int64_t block, std::int64_t part, std::int64_t strip) const {
-    return memory_ + block * block_floats() + kHeader + (part * strips() + strip) * state_floats();
+    return memory_ + block * block_floats() + kHeader +
+           (part * num_strips(s_) + strip) * slot_floats();
   }
   void copy(const kernels::State& from, const kernels::State& to,
             std::int64_t rows) const noexcept {

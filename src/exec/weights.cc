@@ -157,10 +157,9 @@ void PackedWeights::multiply(const Part& p, float* scratch) const noexcept {
                            .add = p.add};
   if (form_ == Form::kHalves) {
     const std::int64_t width = std::min(kPartPanels, panels() - p.panel) * panel;
-    product.b =
-        reinterpret_cast<const float*>(packed_.data() + (p.panel * panel * in_ + p.k * width) * 2);
-    product.b_row = width;
-    return kernels_->f32->product_in_place[index(dtype_)](product);
+    const kernels::Matrix rows{packed_.data() + (p.panel * panel * in_ + p.k * width) * 2, p.depth,
+                               width, width, 1};
+    return kernels_->f32->product_in_place[index(dtype_)](product, rows);
   }
   if (form_ == Form::kFloats) {
     product.b = reinterpret_cast<const float*>(packed_.data()) + (p.panel * in_ + p.k) * panel;

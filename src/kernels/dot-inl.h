@@ -161,7 +161,7 @@ HWY_INLINE void DotBlock(const typename View::Type* const (&from)[kVectors], std
 template <class T, int kVectors>
 struct KeyGroup {
   const T* from[kVectors];
-  const T* ahead;
+  const T* ahead[kVectors];
 };
 
 /// kRows rows of c for the group's rows of b: keys become lanes in registers. The chains are those
@@ -184,7 +184,9 @@ HWY_INLINE void DotTile(const Product& p, const Matrix& b,
   std::int64_t at = 0;
   for (; at + kBlock <= b.columns; at += kBlock, a += kBlockWords * View::kSteps) {
     // A quarter of the rows with each quarter of a line: bursts are dropped.
-    const T* ahead = keys.ahead + at + at / kBlock % 4 * kQuarter * stride;
+    const std::int64_t quarter = at / kBlock % 4;
+    const T* ahead =
+        keys.ahead[quarter * kVectors / 4] + at + quarter % (4 / kVectors) * kQuarter * stride;
     REGARD_UNROLL
     for (int i = 0; i < kQuarter; ++i) __builtin_prefetch(ahead + i * stride, 0, 2);
     DotBlock<Arith, View>(keys.from, at, stride, a, p.a_stride, sum);
@@ -225,14 +227,27 @@ void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* 
     static_assert(kKeys <= kPanel);
     if (rows < kRows) return DotUpTo<Arith, View, kRows - 1>(p, b, rows, a, c);
     const std::int64_t lead = RowsAhead<T>(b.columns);
-    const bool in_pages = b.pages.table != nullptr;
-    for (std::int64_t next = 0; next < b.rows; next += kKeys) {
-      const std::int64_t first = in_pages ? next : HWY_MIN(next, b.rows - kKeys);
-      KeyGroup<T, kVectors> keys;
-      keys.ahead = b.row_ahead<T>(first + lead, first);
+    KeyGroup<T, kVectors> keys;
+    if (b.pages.table == nullptr) {
+      for (std::int64_t next = 0; next < b.rows; next += kKeys) {
+        const std::int64_t first = HWY_MIN(next, b.rows - kKeys);
+        for (int v = 0; v < kVectors; ++v) {
+          keys.from[v] = b.row<T>(first + v * kLanes);
+          keys.ahead[v] = keys.from[v] + lead * b.row_stride;
+        }
+        DotTile<Arith, View, kRows, kVectors>(p, b, keys, a, c + first);
+      }
+      return;
+    }
+    PageCursor here(b.pages, 0), soon(b.pages, lead);
+    for (std::int64_t first = 0; first < b.rows; first += kKeys) {
       for (int v = 0; v < kVectors; ++v) {
-        const std::int64_t row = first + v * kLanes;
-        keys.from[v] = b.row<T>(in_pages && row >= b.rows ? first : row);
+        const bool is_there = first + v * kLanes < b.rows;
+        keys.from[v] = is_there ? here.at<T>(b.row_stride) : keys.from[0];
+        const T* ahead = soon.at<T>(b.row_stride);
+        keys.ahead[v] = ahead != nullptr ? ahead : keys.from[v];
+        here.advance(kLanes);
+        soon.advance(kLanes);
       }
       DotTile<Arith, View, kRows, kVectors>(p, b, keys, a, c + first);
     }

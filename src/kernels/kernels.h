@@ -16,8 +16,29 @@ struct Pages {
   const std::byte* const* table = nullptr;  ///< null: no pages
   std::int64_t num = 0;                     ///< pages of the table that may be read
   std::int64_t page_rows = 0;               ///< a multiple of 16
-  std::int64_t row = 0;  ///< a multiple of 16 where a kernel takes 16 rows together
+  std::int64_t row = 0;  ///< below page_rows; a multiple of 16 where a kernel takes 16 together
   std::int64_t offset = 0;
+};
+
+/// A row of pages that moves on without a division for each step.
+struct PageCursor {
+  const Pages* pages = nullptr;
+  std::int64_t page = 0, row = 0;
+
+  PageCursor() = default;
+  PageCursor(const Pages& p, std::int64_t rows_on)
+      : pages(&p), page((p.row + rows_on) / p.page_rows), row((p.row + rows_on) % p.page_rows) {}
+  /// Rows from here on that lie together.
+  std::int64_t left() const { return pages->page_rows - row; }
+  void advance(std::int64_t rows) {
+    for (row += rows; row >= pages->page_rows; row -= pages->page_rows) ++page;
+  }
+  /// Null beyond the end and in a page that is no longer there.
+  template <class T>
+  const T* at(std::int64_t row_stride) const {
+    if (page >= pages->num || pages->table[page] == nullptr) return nullptr;
+    return reinterpret_cast<const T*>(pages->table[page] + pages->offset) + row * row_stride;
+  }
 };
 
 /// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c *
@@ -41,14 +62,6 @@ struct Matrix {
   template <class T>
   const T* row(std::int64_t r) const {
     return static_cast<const T*>(address(r, sizeof(T)));
-  }
-  /// The same for a row that is only asked for ahead: row `here` if its page is beyond the end or
-  /// no longer there.
-  template <class T>
-  const T* row_ahead(std::int64_t r, std::int64_t here) const {
-    if (pages.table == nullptr) return row<T>(r);
-    const std::int64_t page = (pages.row + r) / pages.page_rows;
-    return row<T>(page < pages.num && pages.table[page] != nullptr ? r : here);
   }
 };
 
@@ -116,10 +129,8 @@ struct Product {
   const float* a;  ///< (rows, depth) words, rows a_stride apart, columns contiguous
   std::int64_t a_stride;
   std::int64_t rows;
-  const float* b;  ///< (depth, panels * panel width) words, as packed; for product_in_place
-                   ///< elements of storage
-  std::int64_t b_panel = 0;  ///< packed: words from panel to panel
-  std::int64_t b_row = 0;    ///< in place: elements from row to row; columns are adjacent
+  const float* b;            ///< (depth, panels * panel width) words, as packed
+  std::int64_t b_panel = 0;  ///< words from panel to panel
   std::int64_t panels;
   std::int64_t depth;  ///< in words
   float* c;            ///< (rows, panels * panel width), rows c_stride apart
@@ -186,7 +197,7 @@ struct Arithmetic {
   std::array<void (*)(const Matrix& source, std::int64_t packed_depth, float* packed), kDTypes>
       pack_rows;
   void (*product)(const Product& p);
-  std::array<void (*)(const Product& p), kDTypes> product_in_place;  ///< b as rows of storage
+  std::array<void (*)(const Product& p, const Matrix& b), kDTypes> product_in_place;
   std::array<void (*)(const Product& p, const Matrix& b), kDTypes> dot_in_place;  ///< b's rows
   void (*softmax)(const Softmax& s);
   double (*peak)(std::int64_t repeats);  ///< floating point operations done by `repeats` rounds of

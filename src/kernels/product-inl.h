@@ -34,47 +34,76 @@ struct PairMultiplyAdd {
 };
 #endif
 
-/// Where the vectors of row k of b come from. As packed: words, rows a constant apart (the row
-/// pointers of a leave the compiler few registers).
-struct Packed {
-  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
-    return p.b + panel * p.b_panel;
+/// Rows of b that lie together.
+template <class T>
+struct Piece {
+  const T* from;
+  std::int64_t depth;  ///< in words
+  std::int64_t lead;   ///< elements from a row to the one that is asked for with it; 0: none
+};
+
+/// Where the vectors of row k of a piece of b come from. As packed: one piece, words, rows a
+/// constant apart (the row pointers of a leave the compiler few registers).
+class Packed {
+ public:
+  using Type = float;
+  explicit Packed(const Product& p) : b_(p.b), panel_(p.b_panel), depth_(p.depth) {}
+  HWY_INLINE Piece<float> First(std::int64_t panel, bool) const {
+    return {b_ + panel * panel_, depth_, 0};
   }
-  static HWY_INLINE std::int64_t Lead(const Product&, std::int64_t) { return 0; }
+  HWY_INLINE bool Next(Piece<float>&) const { return false; }
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k, std::int64_t,
-                                 Vector* row) {
+  HWY_INLINE void LoadRow(const float* b, std::int64_t k, std::int64_t, Vector* row) const {
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       row[v] = hn::LoadU(Floats(),
-                         b + v / kTileVectors * p.b_panel + k * kPanel + v % kTileVectors * kLanes);
+                         b + v / kTileVectors * panel_ + k * kPanel + v % kTileVectors * kLanes);
     }
   }
+
+ private:
+  const float* b_;
+  std::int64_t panel_, depth_;
 };
 
 /// Rows that are asked for ahead of those at hand where rows are read in pieces: 16 KiB. Pieces are
 /// requests that hardware does not foresee; what is read from end to end it does, and asking too
-/// only disturbs it.
+/// only disturbs it. A multiple of what pages are a multiple of, so that few pages are cut in two.
+inline constexpr std::int64_t kPageUnit = 16;
 template <class T>
 HWY_INLINE std::int64_t RowsAhead(std::int64_t columns) {
   const auto rows = (16 << 10) / (columns * static_cast<std::int64_t>(sizeof(T)));
-  return HWY_MAX(rows, std::int64_t{kLanes});
+  return HWY_MAX(rows / kPageUnit * kPageUnit, kPageUnit);
 }
 
-/// As rows of T lie in storage.
-template <class T>
-struct InPlace {
-  static HWY_INLINE const float* Panel(const Product& p, std::int64_t panel) {
-    return reinterpret_cast<const float*>(reinterpret_cast<const T*>(p.b) + panel * kPanel);
+/// As rows of T lie in storage, together or in pages; kWord rows are one of words.
+template <class T, int kWord = 1>
+class InPlace {
+ public:
+  using Type = T;
+  explicit InPlace(const Matrix& b)
+      : b_(b), ahead_rows_(RowsAhead<T>(b.columns)), here_(Start(0)), ahead_(Start(ahead_rows_)) {}
+  /// The first piece; `whole` is true where all columns are taken at once.
+  HWY_INLINE Piece<T> First(std::int64_t panel, bool whole) {
+    column_ = panel * kPanel;
+    if (b_.pages.table == nullptr) {
+      // What is read from end to end hardware foresees: asking too only disturbs it.
+      const std::int64_t lead = whole ? 0 : ahead_rows_ * b_.row_stride;
+      return {static_cast<const T*>(b_.data) + column_, b_.rows / kWord, lead};
+    }
+    at_ = here_;
+    soon_ = ahead_;
+    left_ = b_.rows;
+    return Take();
   }
-  /// Elements ahead that a row is asked for, when `panels` are fewer than it has; else 0.
-  static HWY_INLINE std::int64_t Lead(const Product& p, std::int64_t panels) {
-    return panels < p.panels ? RowsAhead<T>(p.panels * kPanel) * p.b_row : 0;
+  HWY_INLINE bool Next(Piece<T>& piece) {
+    if (b_.pages.table == nullptr || left_ == 0) return false;
+    piece = Take();
+    return true;
   }
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k,
-                                 std::int64_t lead, Vector* row) {
-    const T* from = reinterpret_cast<const T*>(b) + k * p.b_row;
+  HWY_INLINE void LoadRow(const T* b, std::int64_t k, std::int64_t lead, Vector* row) const {
+    const T* from = b + k * b_.row_stride;
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       if (v * kLanes * sizeof(T) % 64 == 0 && lead != 0)
@@ -82,23 +111,54 @@ struct InPlace {
       row[v] = Load(from + v * kLanes);
     }
   }
+
+ protected:
+  const Matrix& b_;
+
+ private:
+  PageCursor Start(std::int64_t row) const {
+    return b_.pages.table == nullptr ? PageCursor() : PageCursor(b_.pages, row);
+  }
+  /// Rows up to the end of this page, or of the one that is asked for with it.
+  HWY_INLINE Piece<T> Take() {
+    const std::int64_t rows = HWY_MIN(left_, HWY_MIN(at_.left(), soon_.left()));
+    const T* from = at_.template at<T>(b_.row_stride) + column_;
+    const T* ahead = soon_.template at<T>(b_.row_stride);
+    const std::int64_t lead = ahead == nullptr ? 0 : Distance(from, ahead + column_);
+    at_.advance(rows);
+    soon_.advance(rows);
+    left_ -= rows;
+    return {from, rows / kWord, lead};
+  }
+  /// Pages are no parts of one array, but whole lines lie between them.
+  static std::int64_t Distance(const T* from, const T* to) {
+    return (reinterpret_cast<std::intptr_t>(to) - reinterpret_cast<std::intptr_t>(from)) /
+           static_cast<std::int64_t>(sizeof(T));
+  }
+
+  std::int64_t ahead_rows_;
+  PageCursor here_, ahead_, at_ = here_, soon_ = ahead_;
+  std::int64_t column_ = 0, left_ = 0;
 };
 
 #if HWY_NATIVE_DOT_BF16
 /// Rows 2 k and 2 k + 1 of bf16, as pairs.
-struct PairsInPlace : InPlace<regard::bf16> {
+class PairsInPlace : public InPlace<regard::bf16, 2> {
+ public:
+  using InPlace::InPlace;
   template <int kVectors>
-  static HWY_INLINE void LoadRow(const Product& p, const float* b, std::int64_t k,
-                                 std::int64_t lead, Vector* row) {
+  HWY_INLINE void LoadRow(const regard::bf16* b, std::int64_t k, std::int64_t lead,
+                          Vector* row) const {
     const hn::Repartition<std::uint16_t, Floats> d;
-    const auto* even = reinterpret_cast<const std::uint16_t*>(b) + 2 * k * p.b_row;
+    const std::int64_t stride = b_.row_stride;
+    const auto* even = reinterpret_cast<const std::uint16_t*>(b) + 2 * k * stride;
     REGARD_UNROLL
     for (int v = 0; v < kVectors; v += 2) {
       if (lead != 0) {
         __builtin_prefetch(even + lead + v * kLanes, 0, 2);
-        __builtin_prefetch(even + lead + p.b_row + v * kLanes, 0, 2);
+        __builtin_prefetch(even + lead + stride + v * kLanes, 0, 2);
       }
-      const auto x = hn::LoadU(d, even + v * kLanes), y = hn::LoadU(d, even + p.b_row + v * kLanes);
+      const auto x = hn::LoadU(d, even + v * kLanes), y = hn::LoadU(d, even + stride + v * kLanes);
       row[v] = hn::BitCast(Floats(), hn::InterleaveWholeLower(d, x, y));
       row[v + 1] = hn::BitCast(Floats(), hn::InterleaveWholeUpper(d, x, y));
     }
@@ -108,14 +168,14 @@ struct PairsInPlace : InPlace<regard::bf16> {
 
 /// sum[r] += a[r][k] * b[k].
 template <class Arith, class Layout, int kRows, int kVectors>
-HWY_INLINE void ProductStep(const Product& p, const float* HWY_RESTRICT a,
-                            const float* HWY_RESTRICT b, std::int64_t k, std::int64_t lead,
-                            Vector (&sum)[kRows][kVectors]) {
+HWY_INLINE void ProductStep(const Layout& layout, const float* HWY_RESTRICT a,
+                            std::int64_t a_stride, const Piece<typename Layout::Type>& b,
+                            std::int64_t k, Vector (&sum)[kRows][kVectors]) {
   Vector row[kVectors];
-  Layout::template LoadRow<kVectors>(p, b, k, lead, row);
+  layout.template LoadRow<kVectors>(b.from, k, b.lead, row);
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
-    const Vector x = hn::Set(Floats(), a[r * p.a_stride + k]);
+    const Vector x = hn::Set(Floats(), a[r * a_stride + k]);
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) sum[r][v] = Arith::Step(x, row[v], sum[r][v]);
   }
@@ -124,12 +184,12 @@ HWY_INLINE void ProductStep(const Product& p, const float* HWY_RESTRICT a,
 /// kRows rows of c for kPanels panels of b: one chain of multiply-adds per element, k ascending,
 /// whatever kRows and kPanels are. kFresh: p neither accumulates nor adds; to ask costs 40 cycles.
 template <class Arith, class Layout, int kRows, int kPanels, bool kFresh>
-HWY_INLINE void ProductTile(const Product& p, const float* HWY_RESTRICT a,
-                            const float* HWY_RESTRICT b, float* HWY_RESTRICT c, std::int64_t lead) {
+HWY_INLINE void ProductTile(const Product& p, Layout& layout, std::int64_t panel,
+                            const float* HWY_RESTRICT a, float* HWY_RESTRICT c) {
   constexpr int kVectors = kPanels * kTileVectors;
   constexpr std::int64_t kStepDepth = step_depth(kRows);
   const Floats d;
-  const std::int64_t c_stride = p.c_stride, depth = p.depth;
+  const std::int64_t c_stride = p.c_stride, a_stride = p.a_stride;
   Vector sum[kRows][kVectors];
   if (!kFresh && p.accumulate) {
     REGARD_UNROLL
@@ -144,13 +204,18 @@ HWY_INLINE void ProductTile(const Product& p, const float* HWY_RESTRICT a,
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
     }
   }
-  std::int64_t k = 0;
-  for (; k + 2 <= depth; k += 2) {  // by two: one at a time loses 4 % to the loop itself
-    if (k % kStepDepth == 0) p.meanwhile.step();
-    ProductStep<Arith, Layout>(p, a, b, k, lead, sum);
-    ProductStep<Arith, Layout>(p, a, b, k + 1, lead, sum);
-  }
-  if (k < depth) ProductStep<Arith, Layout>(p, a, b, k, lead, sum);
+  auto piece = layout.First(panel, kPanels >= p.panels);
+  do {
+    const auto b = piece;
+    std::int64_t k = 0;
+    for (; k + 2 <= b.depth; k += 2) {  // by two: one at a time loses 4 % to the loop itself
+      if (k % kStepDepth == 0) p.meanwhile.step();
+      ProductStep<Arith>(layout, a, a_stride, b, k, sum);
+      ProductStep<Arith>(layout, a, a_stride, b, k + 1, sum);
+    }
+    if (k < b.depth) ProductStep<Arith>(layout, a, a_stride, b, k, sum);
+    a += b.depth;
+  } while (layout.Next(piece));
   const Vector scale = hn::Set(d, p.scale);
   if (!kFresh && p.add) {
     REGARD_UNROLL
@@ -179,32 +244,27 @@ constexpr int PanelsAtOnce(int rows) {
 }
 
 template <class Arith, class Layout, int kRows, bool kFresh>
-void ProductRows(const Product& p, const float* a, float* c) {
+void ProductRows(const Product& p, Layout& layout, const float* a, float* c) {
   constexpr int kPanels = PanelsAtOnce(kRows);
-  const std::int64_t lead = Layout::Lead(p, kPanels);
   std::int64_t panel = 0;
-  for (; panel + kPanels <= p.panels; panel += kPanels) {
-    ProductTile<Arith, Layout, kRows, kPanels, kFresh>(p, a, Layout::Panel(p, panel),
-                                                       c + panel * kPanel, lead);
-  }
+  for (; panel + kPanels <= p.panels; panel += kPanels)
+    ProductTile<Arith, Layout, kRows, kPanels, kFresh>(p, layout, panel, a, c + panel * kPanel);
   if constexpr (kPanels > 1) {
-    for (; panel < p.panels; ++panel) {
-      ProductTile<Arith, Layout, kRows, 1, kFresh>(p, a, Layout::Panel(p, panel),
-                                                   c + panel * kPanel, lead);
-    }
+    for (; panel < p.panels; ++panel)
+      ProductTile<Arith, Layout, kRows, 1, kFresh>(p, layout, panel, a, c + panel * kPanel);
   }
 }
 
 /// `rows` rows, at most kRows.
 template <class Arith, class Layout, int kRows>
-void ProductUpTo(const Product& p, std::int64_t rows, const float* a, float* c) {
+void ProductUpTo(const Product& p, Layout& layout, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
     if constexpr (kRows == kTileRows) {
       if (rows == kRows && !p.accumulate && !p.add)
-        return ProductRows<Arith, Layout, kRows, true>(p, a, c);
+        return ProductRows<Arith, Layout, kRows, true>(p, layout, a, c);
     }
-    if (rows == kRows) return ProductRows<Arith, Layout, kRows, false>(p, a, c);
-    ProductUpTo<Arith, Layout, kRows - 1>(p, rows, a, c);
+    if (rows == kRows) return ProductRows<Arith, Layout, kRows, false>(p, layout, a, c);
+    ProductUpTo<Arith, Layout, kRows - 1>(p, layout, rows, a, c);
   }
 }
 
@@ -217,11 +277,20 @@ HWY_INLINE std::int64_t RowsOfTile(std::int64_t left) {
 /// Row tiles outermost: the rows of a stay in L1 while panels of b stream from L2, 128 bytes for 24
 /// multiply-adds.
 template <class Arith, class Layout>
-void RunProduct(const Product& p) {
+void RunRows(const Product& p, Layout layout) {
   for (std::int64_t r = 0, rows; r < p.rows; r += rows) {
     rows = RowsOfTile(p.rows - r);
-    ProductUpTo<Arith, Layout, kTileRows>(p, rows, p.a + r * p.a_stride, p.c + r * p.c_stride);
+    ProductUpTo<Arith, Layout, kTileRows>(p, layout, rows, p.a + r * p.a_stride,
+                                          p.c + r * p.c_stride);
   }
+}
+template <class Arith>
+void RunProduct(const Product& p) {
+  RunRows<Arith>(p, Packed(p));
+}
+template <class Arith, class Layout>
+void RunInPlace(const Product& p, const Matrix& b) {
+  RunRows<Arith>(p, Layout(b));
 }
 
 /// Independent multiply-adds in registers, as many as the register tile has: what the machine could

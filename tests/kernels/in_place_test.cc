@@ -120,9 +120,7 @@ void products(std::uint64_t seed) {
     arithmetic.pack_rows[dtype](value.matrix, both.words, both.packed.data());
     arithmetic.product(both.product);
     both.product.c = both.got.data();
-    both.product.b = static_cast<const float*>(value.matrix.data);
-    both.product.b_row = value.matrix.row_stride;
-    arithmetic.product_in_place[dtype](both.product);
+    arithmetic.product_in_place[dtype](both.product, value.matrix);
     both.expect_same(k, columns);
   });
 }

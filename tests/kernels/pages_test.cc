@@ -175,43 +175,55 @@ TEST(Pages, DotsHaveTheSameBits) {
   }
 }
 
-/// Products over values of int8 where they lie; the other types: in_place_test.cc.
-TEST(Pages, ProductsOfInt8HaveTheBitsOfPackedValues) {
+/// Products over values where they lie: the bits of those of packed values, int8 too.
+template <class T>
+void products_alike(std::uint64_t seed) {
+  for_all<T>([&](const KernelTable& k, const Arithmetic& arithmetic) {
+    Rng rng(seed);
+    const std::size_t dtype = kernels::index(type_of<T>());
+    const std::int64_t rows = rng.integer(1, 24), columns = k.panel * rng.integer(1, 6),
+                       keys = rng.integer(1, 200) * arithmetic.word, words = arithmetic.words(keys);
+    const Paged<T> value(rng, keys, columns);
+    std::vector<float> a(count(rows * words)), packed(count(words * columns)),
+        want(count(rows * columns));
+    std::vector<bf16> pairs(count(rows * keys));
+    for (bf16& x : pairs) x = bf16(rng.normal());
+    for (float& x : a) x = rng.normal();
+    if (arithmetic.word == 2)
+      arithmetic.load_rows[kernels::index(DType::kBf16)]({pairs.data(), rows, keys, keys, 1},
+                                                         a.data(), words);
+    for (float& x : want) x = rng.normal();
+    const std::vector<float> before = want;
+    std::vector<float> got = want;
+    Product p{.a = a.data(),
+              .a_stride = words,
+              .rows = rows,
+              .b = packed.data(),
+              .b_panel = words * k.panel,
+              .panels = columns / k.panel,
+              .depth = words,
+              .c = want.data(),
+              .c_stride = columns,
+              .scale = 1,
+              .accumulate = rng.chance(0.5)};
+    arithmetic.pack_rows[dtype](value.whole, words, packed.data());
+    arithmetic.product(p);
+    for (const Matrix* m : {&value.paged, &value.whole}) {
+      got = before;
+      p.c = got.data();
+      arithmetic.product_in_place[dtype](p, *m);
+      expect_same(got, want, k);
+    }
+  });
+}
+
+TEST(Pages, ProductsHaveTheSameBits) {
   for (const std::uint64_t seed : trial_seeds(150)) {
     REGARD_TRIAL(seed);
-    for (const KernelTable* k : kernels::supported_tables()) {
-      Rng rng(seed);
-      const std::int64_t rows = rng.integer(1, 24), columns = k->panel * rng.integer(1, 6),
-                         keys = rng.integer(1, 60);
-      const GuardedBuffer value(count(keys * columns), rng.pick({Flush::kEnd, Flush::kStart}), 0,
-                                1);
-      auto* bytes = static_cast<std::int8_t*>(value.begin());
-      for (std::size_t i = 0; i < value.size(); ++i) bytes[i] = random_element<std::int8_t>(rng);
-      std::vector<float> a(count(rows * keys)), packed(count(keys * columns)),
-          want(count(rows * columns));
-      for (float& x : a) x = rng.normal();
-      for (float& x : want) x = rng.normal();
-      std::vector<float> got = want;
-      Product p{.a = a.data(),
-                .a_stride = keys,
-                .rows = rows,
-                .b = packed.data(),
-                .b_panel = keys * k->panel,
-                .panels = columns / k->panel,
-                .depth = keys,
-                .c = want.data(),
-                .c_stride = columns,
-                .scale = 1,
-                .accumulate = rng.chance(0.5)};
-      const std::size_t dtype = kernels::index(DType::kI8);
-      k->f32->pack_rows[dtype]({bytes, keys, columns, columns, 1}, keys, packed.data());
-      k->f32->product(p);
-      p.b = reinterpret_cast<const float*>(bytes);
-      p.b_row = columns;
-      p.c = got.data();
-      k->f32->product_in_place[dtype](p);
-      expect_same(got, want, *k);
-    }
+    products_alike<float>(seed);
+    products_alike<bf16>(seed);
+    products_alike<f16>(seed);
+    products_alike<std::int8_t>(seed);
   }
 }
 
