@@ -185,6 +185,8 @@ TEST_P(DecoderGolden, EverySettingMatters) {
   for (const Case& each : cases) {
     for (const Case& other : cases) {
       if (&each != &other) {
+        EXPECT_NE(load(each.config, tensors).fingerprint(),
+                  load(other.config, tensors).fingerprint());
         EXPECT_GT(error_of(load(other.config, tensors), each), 20 * each.bound());
       }
     }
@@ -237,6 +239,10 @@ TEST(DecoderFiles, AConfigurationThatIsNotRunIsRefused) {
   EXPECT_EQ(refused("llama", rope({{"partial_rotary_factor", 0.5}})),
             "rope_parameters.partial_rotary_factor is 0.5, expected 1 (all of a head is "
             "turned)");
+  EXPECT_EQ(refused("llama", rope({{"low_freq_factor", 4.0}, {"high_freq_factor", 1.0}})),
+            "Rope: scaling.high_freq_factor is 1, expected a finite number above 4");
+  EXPECT_EQ(refused("llama", rope({{"rope_theta", 0.5}})),
+            "Rope: base is 0.5, expected a finite number above 1");
   EXPECT_EQ(refused("llama", {{"hidden_act", "gelu"}}),
             "hidden_act is \"gelu\", expected \"silu\"");
   EXPECT_EQ(refused("llama", {{"num_key_value_heads", 3}}),
