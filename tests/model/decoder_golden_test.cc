@@ -314,5 +314,29 @@ TEST(GgufGolden, QuantisedMatricesMeanTheirNumbers) {
   }
 }
 
+/// What is said of a GGUF file in which `from` stands as `to`, of the same length.
+std::string refused_gguf(const std::string& model, const std::string& from, const std::string& to) {
+  std::ifstream file(golden(model + ".gguf"), std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  bytes.replace(bytes.find(from), from.size(), to);
+  const TempFolder folder;
+  const auto path = folder.write("m.gguf", bytes);
+  const std::string said = message_of<std::runtime_error>([&] { Decoder::load(path); });
+  return said.substr(std::min(said.size(), path.string().size() + 2));
+}
+
+TEST(GgufGolden, FilesThatAreNotRunAreRefused) {
+  EXPECT_EQ(
+      refused_gguf("gguf_llama", "llama", "mamba"),
+      "\"general.architecture\" is \"mamba\", expected \"llama\" (Llama, Mistral, SmolLM2) or "
+      "\"qwen2\"");
+  EXPECT_EQ(refused_gguf("gguf_llama", "llama.block_count", "llama.block_coins"),
+            "\"llama.block_count\" is missing, expected an integer");
+  EXPECT_EQ(refused_gguf("gguf_llama", "blk.1.ffn_up.", "blk.1.ffn_pu."),
+            "tensor \"blk.1.ffn_up.weight\" is missing, expected (32, 256)");
+  EXPECT_EQ(refused_gguf("gguf_qwen2", "yarn", "wool"),
+            "\"qwen2.rope.scaling.type\" is \"wool\", expected \"none\", \"linear\" or \"yarn\"");
+}
+
 }  // namespace
 }  // namespace regard::model
