@@ -82,6 +82,14 @@ AnyMask mask_of(const DecoderConfig& config, const DecoderOptions& options) {
   return mask;
 }
 
+LoadedDecoder load_decoder(const std::filesystem::path& path, const LoadProgress& progress) {
+  if (!std::filesystem::is_directory(path)) return load_llama_gguf(path, progress);
+  const std::string file = (path / "config.json").string();
+  const Json root = parse_json(read_file(file, 16 << 20), file);
+  const bool gpt2 = JsonField(file, root).at("model_type").text() == "gpt2";
+  return gpt2 ? load_gpt2_folder(path, progress) : load_llama_folder(path, progress);
+}
+
 /// One pass on its way through the layers.
 struct Pass {
   PagedKvCache& cache;
@@ -317,14 +325,11 @@ Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 
 Decoder Decoder::load(const std::filesystem::path& path, const LoadProgress& progress) {
-  if (!std::filesystem::is_directory(path))
-    return Decoder(std::make_unique<Impl>(load_llama_gguf(path, progress)));
-  const std::string file = (path / "config.json").string();
-  const Json root = parse_json(read_file(file, 16 << 20), file);
-  const JsonField type = JsonField(file, root).at("model_type");
-  if (type.text() == "gpt2")
-    return Decoder(std::make_unique<Impl>(load_gpt2_folder(path, progress)));
-  return Decoder(std::make_unique<Impl>(load_llama_folder(path, progress)));
+  try {
+    return Decoder(std::make_unique<Impl>(load_decoder(path, progress)));
+  } catch (const std::invalid_argument& error) {  // the engine's: a number that it cannot run
+    throw std::runtime_error(path.string() + ": " + error.what());
+  }
 }
 
 const DecoderConfig& Decoder::config() const { return impl_->config; }

@@ -110,8 +110,9 @@ LoadedDecoder load_gpt2_folder(const std::filesystem::path& folder, const LoadPr
     if (progress) progress(done, 0);
   });
   DecoderWeights weights = Reader(source, config).read();
-  std::string fingerprint = sha256_text("gpt2 " + std::to_string(config.num_heads) + " " +
-                                        config.activation + source.digest());
+  std::string fingerprint =
+      sha256_text("gpt2 " + std::to_string(config.num_heads) + " " + config.activation + " " +
+                  std::to_string(config.norm_eps) + source.digest());
   return {std::move(config), std::move(weights), std::move(fingerprint)};
 }
 

@@ -71,12 +71,29 @@ DecoderWeights read_weights(const TensorSource& source, const DecoderConfig& c, 
           .positions = {}};
 }
 
+/// All numbers of a scaling, and which it is.
+std::string describe(const RopeScaling& scaling) {
+  std::vector<double> numbers{static_cast<double>(scaling.index())};
+  const auto add = [&](auto... more) { (numbers.push_back(static_cast<double>(more)), ...); };
+  if (const auto* linear = std::get_if<RopeLinear>(&scaling)) add(linear->factor);
+  if (const auto* yarn = std::get_if<RopeYarn>(&scaling))
+    add(yarn->factor, yarn->original_max_len, yarn->beta_fast, yarn->beta_slow,
+        yarn->attention_factor.value_or(0), yarn->mscale, yarn->mscale_all_dim, yarn->truncate);
+  if (const auto* llama3 = std::get_if<RopeLlama3>(&scaling))
+    add(llama3->factor, llama3->low_freq_factor, llama3->high_freq_factor,
+        llama3->original_max_len);
+  std::string text;
+  for (const double number : numbers) text.append(" ").append(std::to_string(number));
+  return text;
+}
+
 std::string describe(const DecoderConfig& c) {
   std::string text = c.family;
   for (const std::int64_t number : {c.num_layers, c.num_heads, c.num_kv_heads, c.head_dim,
                                     c.hidden_size, c.intermediate_size, c.vocab_size, c.window})
     text.append(" ").append(std::to_string(number));
-  return text + " " + std::to_string(c.rope.base) + " " + std::to_string(c.norm_eps);
+  return text + " " + std::to_string(c.rope.base) + " " + std::to_string(c.norm_eps) +
+         describe(c.rope.scaling);
 }
 
 LoadedDecoder finish(DecoderConfig config, const TensorSource& source, const Names& names,

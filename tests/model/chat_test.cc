@@ -4,16 +4,30 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "model/golden_bert.h"
 #include "model/temp_folder.h"
 
 namespace regard::model {
 namespace {
 
+using nlohmann::json;
 using testing::message_of;
 using testing::TempFolder;
 
+/// With tokens that begin and end a text.
 const Tokenizer& tokenizer() {
-  static const Tokenizer loaded = Tokenizer::load(REGARD_SOURCE_DIR "/tests/golden/bpe/gpt2.json");
+  static const Tokenizer loaded = [] {
+    json small = testing::read_golden_json(testing::golden_folder() / "bpe" / "gpt2.json");
+    for (const char* piece : {"<s>", "</s>"}) {
+      json token = small.at("added_tokens").at(0);
+      token["id"] = small["added_tokens"].back().at("id").get<int>() + 1;
+      token["content"] = piece;
+      small["added_tokens"].push_back(token);
+    }
+    return Tokenizer::parse(small.dump(), "small");
+  }();
   return loaded;
 }
 
@@ -24,73 +38,61 @@ std::string text_of(const ChatTemplate& chat, const std::vector<Message>& messag
   return text;
 }
 
-const std::vector<Message> kTurns{
-    {"user", "Hi"}, {"assistant", "Hello."}, {"user", " Who are you? "}};
-std::vector<Message> with_system() {
-  std::vector<Message> messages{{"system", "Be brief."}};
-  messages.insert(messages.end(), kTurns.begin(), kTurns.end());
-  return messages;
-}
+/// As well-known models have it; enough of it to be recognised.
+constexpr const char* kChatMl =
+    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}";
 
-TEST(Chat, ChatMl) {
-  const auto plain = ChatTemplate::parse("{{'<|im_start|>' + message['role']}}");
-  EXPECT_STREQ(plain.name(), "ChatML");
-  EXPECT_EQ(text_of(plain, kTurns),
-            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
-            "<|im_start|>user\n Who are you? <|im_end|>\n<|im_start|>assistant\n");
-  // As SmolLM2 and Qwen2 have it.
-  for (const char* line_end : {"\n", "\\n"}) {
-    const auto own = ChatTemplate::parse(std::string("{{ '<|im_start|>system") + line_end +
-                                         "You are a model<|im_end|>" + line_end +
-                                         "' }}{{'<|im_start|>' + message['role'] }}");
-    EXPECT_EQ(text_of(own, {{"user", "Hi"}}),
-              "<|im_start|>system\nYou are a model<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-              "<|im_start|>assistant\n");
-    EXPECT_EQ(text_of(own, with_system()).find("<|im_start|>system\nBe brief.<|im_end|>\n"), 0U);
+TEST(Chat, TemplatesAsJinjaRendersThem) {
+  const json golden = testing::read_golden_json(testing::golden_folder() / "chat.json");
+  std::vector<std::vector<Message>> conversations;
+  for (const json& each : golden.at("conversations")) {
+    conversations.emplace_back();
+    for (const json& message : each)
+      conversations.back().push_back({message.at("role"), message.at("content")});
   }
-}
-
-TEST(Chat, Llama3) {
-  const auto chat = ChatTemplate::parse("{{ '<|start_header_id|>' + role }}");
-  EXPECT_EQ(text_of(chat, with_system()),
-            "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
-            "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
-            "<|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>"
-            "<|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
-            "<|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-TEST(Chat, Llama2AndMistral) {
-  const auto llama = ChatTemplate::parse("[INST] <<SYS>>");
-  EXPECT_EQ(text_of(llama, with_system()),
-            "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello. </s><s>[INST] Who are you? "
-            "[/INST]");
-  const auto mistral = ChatTemplate::parse("[INST]");
-  EXPECT_STREQ(mistral.name(), "Mistral");
-  EXPECT_EQ(text_of(mistral, with_system()),
-            "[INST] Be brief.\n\nHi [/INST] Hello.</s>[INST] Who are you? [/INST]");
-}
-
-TEST(Chat, Gemma) {
-  const auto chat = ChatTemplate::parse("<start_of_turn>");
-  EXPECT_EQ(
-      text_of(chat, with_system()),
-      "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello."
-      "<end_of_turn>\n<start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\n");
+  std::size_t refused = 0;
+  for (const json& each : golden.at("templates")) {
+    const std::string kind = each.at("kind"), jinja = each.at("jinja");
+    SCOPED_TRACE(kind + ", " + each.at("name").get<std::string>());
+    if (kind.empty()) {
+      EXPECT_NE(
+          message_of<std::runtime_error>([&] { ChatTemplate::parse(jinja); }).find("; --raw takes"),
+          std::string::npos);
+      continue;
+    }
+    const TempFolder folder;
+    folder.write("chat_template.jinja", jinja);
+    folder.write("tokenizer_config.json",
+                 R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}})");
+    const ChatTemplate chat = ChatTemplate::load(folder.path());
+    EXPECT_EQ(chat.end_ids(tokenizer()), std::vector{*tokenizer().find("</s>")});
+    EXPECT_EQ(chat.name(), kind);
+    for (std::size_t i = 0; i < conversations.size(); ++i) {
+      const json& text = each.at("texts").at(i);
+      if (text.is_string()) {
+        EXPECT_EQ(text_of(chat, conversations[i]), text.get<std::string>()) << i;
+      } else {
+        ++refused;
+        EXPECT_EQ(message_of<std::invalid_argument>([&] { text_of(chat, conversations[i]); }),
+                  "chat: the first message is of role \"system\", expected \"user\" (the model's "
+                  "template has no system messages)");
+      }
+    }
+  }
+  EXPECT_EQ(refused, 12U);
 }
 
 TEST(Chat, WhatIsSaidIsText) {
-  const auto chat = ChatTemplate::parse("<|im_start|>");
+  const auto chat = ChatTemplate::parse(kChatMl);
   const auto end = *tokenizer().find("<|end|>");
   const std::vector<Message> messages{{"user", "a <|end|> b"}};
   for (const std::int32_t id : chat.encode(messages, tokenizer())) EXPECT_NE(id, end);
 }
 
 TEST(Chat, Refusals) {
-  EXPECT_NE(
-      message_of<std::runtime_error>([] { ChatTemplate::parse("{{ other }}"); }).find("--raw"),
-      std::string::npos);
-  const auto chat = ChatTemplate::parse("[INST]");
+  const auto chat = ChatTemplate::parse(
+      "{{ bos_token }}{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message['content'] + "
+      "eos_token }}");
   const auto said = [&](std::vector<Message> messages) {
     return message_of<std::invalid_argument>([&] { chat.encode(messages, tokenizer()); });
   };
@@ -103,9 +105,10 @@ TEST(Chat, Refusals) {
               ChatTemplate::load(folder.path());
             }).find("has no chat template; --raw"),
             std::string::npos);
-  folder.write("tokenizer_config.json", R"({"chat_template": "<|im_start|>"})");
+  folder.write("tokenizer_config.json", json{{"chat_template", kChatMl}}.dump());
   EXPECT_STREQ(ChatTemplate::load(folder.path()).name(), "ChatML");
-  folder.write("chat_template.jinja", "<start_of_turn>");
+  folder.write("chat_template.jinja",
+               "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim }}");
   EXPECT_STREQ(ChatTemplate::load(folder.path()).name(), "Gemma");
 }
 

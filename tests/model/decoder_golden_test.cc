@@ -185,6 +185,8 @@ TEST_P(DecoderGolden, EverySettingMatters) {
   for (const Case& each : cases) {
     for (const Case& other : cases) {
       if (&each != &other) {
+        EXPECT_NE(load(each.config, tensors).fingerprint(),
+                  load(other.config, tensors).fingerprint());
         EXPECT_GT(error_of(load(other.config, tensors), each), 20 * each.bound());
       }
     }
@@ -237,6 +239,10 @@ TEST(DecoderFiles, AConfigurationThatIsNotRunIsRefused) {
   EXPECT_EQ(refused("llama", rope({{"partial_rotary_factor", 0.5}})),
             "rope_parameters.partial_rotary_factor is 0.5, expected 1 (all of a head is "
             "turned)");
+  EXPECT_EQ(refused("llama", rope({{"low_freq_factor", 4.0}, {"high_freq_factor", 1.0}})),
+            "Rope: scaling.high_freq_factor is 1, expected a finite number above 4");
+  EXPECT_EQ(refused("llama", rope({{"rope_theta", 0.5}})),
+            "Rope: base is 0.5, expected a finite number above 1");
   EXPECT_EQ(refused("llama", {{"hidden_act", "gelu"}}),
             "hidden_act is \"gelu\", expected \"silu\"");
   EXPECT_EQ(refused("llama", {{"num_key_value_heads", 3}}),
@@ -306,6 +312,30 @@ TEST(GgufGolden, QuantisedMatricesMeanTheirNumbers) {
     const auto& ids = each.prompts.back().ids;
     EXPECT_TRUE(same_bits(logits(decoder, ids, 1), logits(decoder, ids, 10, 2))) << model;
   }
+}
+
+/// What is said of a GGUF file in which `from` stands as `to`, of the same length.
+std::string refused_gguf(const std::string& model, const std::string& from, const std::string& to) {
+  std::ifstream file(golden(model + ".gguf"), std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  bytes.replace(bytes.find(from), from.size(), to);
+  const TempFolder folder;
+  const auto path = folder.write("m.gguf", bytes);
+  const std::string said = message_of<std::runtime_error>([&] { Decoder::load(path); });
+  return said.substr(std::min(said.size(), path.string().size() + 2));
+}
+
+TEST(GgufGolden, FilesThatAreNotRunAreRefused) {
+  EXPECT_EQ(
+      refused_gguf("gguf_llama", "llama", "mamba"),
+      "\"general.architecture\" is \"mamba\", expected \"llama\" (Llama, Mistral, SmolLM2) or "
+      "\"qwen2\"");
+  EXPECT_EQ(refused_gguf("gguf_llama", "llama.block_count", "llama.block_coins"),
+            "\"llama.block_count\" is missing, expected an integer");
+  EXPECT_EQ(refused_gguf("gguf_llama", "blk.1.ffn_up.", "blk.1.ffn_pu."),
+            "tensor \"blk.1.ffn_up.weight\" is missing, expected (32, 256)");
+  EXPECT_EQ(refused_gguf("gguf_qwen2", "yarn", "wool"),
+            "\"qwen2.rope.scaling.type\" is \"wool\", expected \"none\", \"linear\" or \"yarn\"");
 }
 
 }  // namespace

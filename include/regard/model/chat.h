@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,8 +18,8 @@ struct Message {
   std::string content;
 };
 
-/// How a model's turns are written. Recognised by what identifies each template: ChatML, Llama 2,
-/// Llama 3, Mistral, Gemma.
+/// How a model's turns are written: ChatML, Llama 2, Llama 3, Mistral or Gemma, each as the model's
+/// own Jinja text has it. Where that text does more than is known here it is refused.
 class ChatTemplate {
  public:
   /// From the Jinja text of a model's files. Throws std::runtime_error for one that is not
@@ -37,16 +38,32 @@ class ChatTemplate {
                                    const Tokenizer& tokenizer) const;
 
  private:
-  enum class Kind : std::uint8_t { kChatMl, kLlama2, kLlama3, kMistral, kGemma };
+  struct Reader;
+  /// Where a system message goes.
+  enum class System : std::uint8_t { kRefused, kOwnTurn, kFirstUser, kLastUser };
+  /// What is trimmed: nothing, what is said, or all between a turn's begin and end.
+  enum class Trim : std::uint8_t { kNone, kContent, kTurn };
+  /// What stands before and after what is said.
+  struct Turn {
+    std::string begin, end;
+  };
   /// Template text, or a message's.
   struct Piece {
     std::string text;
     bool is_template;
   };
   std::vector<Piece> render(std::span<const Message> messages) const;
+  void check(std::span<const Message> messages) const;
 
-  Kind kind_ = Kind::kChatMl;
-  std::string default_system_;
+  const char* name_ = "";
+  bool bos_ = false;         ///< the template begins with bos_token_, else the tokenizer's
+  bool alternates_ = false;  ///< user and assistant take turns
+  Turn system_turn_, user_, assistant_;
+  std::string answer_;  ///< what the assistant's answer begins with
+  System system_ = System::kOwnTurn;
+  Trim trim_ = Trim::kNone;
+  std::optional<std::string> default_system_;
+  std::string bos_token_, eos_token_;  ///< as tokenizer_config.json names them, or empty
 };
 
 /// The ids that end a model's text, with or without a template: the tokenizer's eos, and special
