@@ -193,7 +193,10 @@ class Session {
                                    .window = arguments_.window,
                                    .executor = executor_.get(),
                                    .cancel = &interrupted};
-    if (!arguments_.raw) chat_ = model::ChatTemplate::load(found_.source());
+    if (!arguments_.raw) {
+      chat_ = model::ChatTemplate::load(found_.source());
+      options.end_ids = chat_->end_ids(tokenizer_);
+    }
     options.progress = [this](std::int64_t done, std::int64_t all) {
       if (all > 512) progress_.say("reading the prompt", done, all);
     };

@@ -46,28 +46,28 @@ std::vector<model::Token> spell(const model::Tokenizer& tokenizer,
 
 }  // namespace
 
-std::vector<std::int32_t> prompt_ids(const model::FoundModel& found,
-                                     const model::Tokenizer& tokenizer, const std::string& prompt,
-                                     bool raw) {
+Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
+                   const std::string& text, bool raw) {
   if (!raw) {
-    const std::array messages{model::Message{"user", prompt}};
-    return model::ChatTemplate::load(found.source()).encode(messages, tokenizer);
+    const std::array messages{model::Message{"user", text}};
+    const auto chat = model::ChatTemplate::load(found.source());
+    return {chat.encode(messages, tokenizer), chat.end_ids(tokenizer)};
   }
-  std::vector<std::int32_t> ids;
-  for (const model::Token& token : tokenizer.encode(prompt, {.add_special = false}))
-    ids.push_back(token.id);
-  return ids;
+  Prompt prompt{{}, model::end_ids(tokenizer)};
+  for (const model::Token& token : tokenizer.encode(text, {.add_special = false}))
+    prompt.ids.push_back(token.id);
+  return prompt;
 }
 
 Generated generate_greedily(const model::Decoder& decoder, const model::Tokenizer& tokenizer,
-                            std::vector<std::int32_t> ids, std::int64_t max_tokens,
-                            Executor& executor) {
+                            Prompt prompt, std::int64_t max_tokens, Executor& executor) {
   PagedKvCache cache(decoder.cache_shape(DType::kF32));
   model::GenerateOptions options{.sampling = {.temperature = 0},
                                  .max_tokens = max_tokens,
-                                 .end_ids = model::end_ids(tokenizer),
+                                 .end_ids = std::move(prompt.end_ids),
                                  .executor = &executor};
   model::Generation generation(decoder, tokenizer, cache, cache.create(), std::move(options));
+  std::vector<std::int32_t>& ids = prompt.ids;
   generation.prompt(ids);
   while (generation.next()) {
   }

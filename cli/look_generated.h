@@ -20,16 +20,19 @@ struct Generated {
   std::int64_t prompt_tokens = 0;
 };
 
-/// The ids of a prompt: as it is, or as the only message of the user in the model's template.
-std::vector<std::int32_t> prompt_ids(const model::FoundModel& found,
-                                     const model::Tokenizer& tokenizer, const std::string& prompt,
-                                     bool raw);
+/// A prompt as the model takes it, and the tokens that end its answer.
+struct Prompt {
+  std::vector<std::int32_t> ids, end_ids;
+};
 
-/// The likeliest continuation of `ids` by at most max_tokens, computed from a cache of float32. The
-/// token that ends an answer is not part of it. Throws as Generation does.
+/// The text as it is (raw), or as the only message of the user in the model's template.
+Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
+                   const std::string& text, bool raw);
+
+/// The likeliest continuation by at most max_tokens, computed from a cache of float32. The token
+/// that ends an answer is not part of it. Throws as Generation does.
 Generated generate_greedily(const model::Decoder& decoder, const model::Tokenizer& tokenizer,
-                            std::vector<std::int32_t> ids, std::int64_t max_tokens,
-                            Executor& executor);
+                            Prompt prompt, std::int64_t max_tokens, Executor& executor);
 
 /// Tokens of ids where they stand in the text that they spell, and that text. Words are those that
 /// the tokenizer would make of it.

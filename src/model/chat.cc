@@ -316,11 +316,16 @@ std::vector<std::int32_t> ChatTemplate::encode(std::span<const Message> messages
 std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer) {
   std::vector<std::int32_t> ids;
   if (const auto eos = tokenizer.eos()) ids.push_back(*eos);
-  for (const std::string_view piece : std::initializer_list<std::string_view>{
-           eos_token_, "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>"}) {
+  for (const char* piece : {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>"}) {
     const auto id = tokenizer.find(piece);
     if (id && tokenizer.is_special(*id)) ids.push_back(*id);
   }
+  return ids;
+}
+
+std::vector<std::int32_t> ChatTemplate::end_ids(const Tokenizer& tokenizer) const {
+  std::vector<std::int32_t> ids = model::end_ids(tokenizer);
+  if (const auto eos = tokenizer.find(eos_token_)) ids.push_back(*eos);
   return ids;
 }
 

@@ -171,7 +171,7 @@ std::string answer(const std::string& question, GenerateOptions options = {}) {
   const Loaded& m = *smollm2();
   PagedKvCache cache(m.decoder.cache_shape(DType::kF32));
   const Message message{"user", question};
-  options.end_ids = end_ids(m.tokenizer);
+  options.end_ids = m.chat.end_ids(m.tokenizer);
   Generation generation(m.decoder, m.tokenizer, cache, cache.create(), options);
   generation.prompt(m.chat.encode(std::span(&message, 1), m.tokenizer));
   std::string text;

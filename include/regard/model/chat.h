@@ -36,6 +36,8 @@ class ChatTemplate {
   /// for a role or an order that the template does not have.
   std::vector<std::int32_t> encode(std::span<const Message> messages,
                                    const Tokenizer& tokenizer) const;
+  /// The ids that end an answer: those below, and the model's own eos.
+  std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer) const;
 
  private:
   struct Reader;
