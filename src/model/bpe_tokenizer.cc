@@ -10,59 +10,84 @@
 namespace regard::model {
 namespace {
 
-std::string piece_bytes(const std::string& text) {
-  auto bytes = bytes_of_piece(text);
-  return bytes ? std::move(*bytes) : text;  // an added token is written as it is
+using Parts = std::vector<AddedTokens::Part>;
+
+template <class Visit>
+void for_added(const BpeVocabulary& vocabulary, const Visit& visit) {
+  std::ranges::for_each(vocabulary.added.raw.tokens(), visit);
+  std::ranges::for_each(vocabulary.added.normalized.tokens(), visit);
 }
 
 std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
+  // `tokenizers` reads every token as bytes if it can, else as it is written.
+  const auto piece = [](const std::string& text) { return bytes_of_piece(text).value_or(text); };
   std::vector<std::string> pieces;
-  for (const std::string& text : vocabulary.texts) pieces.push_back(piece_bytes(text));
-  for (const AddedToken& token : vocabulary.added) {
+  for (const std::string& text : vocabulary.texts) pieces.push_back(piece(text));
+  for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
     if (id >= pieces.size()) pieces.resize(id + 1);
-    pieces[id] = token.content;
-  }
+    pieces[id] = piece(token.content);
+  });
   return pieces;
 }
 
-/// Pieces that byte pairs may become: an added token is never merged into being.
-std::vector<std::string> mergeable(const BpeVocabulary& vocabulary,
-                                   std::vector<std::string> pieces) {
-  for (const AddedToken& token : vocabulary.added)
-    pieces[static_cast<std::size_t>(token.id)].clear();
+/// Pieces that byte pairs may become: a special token is never merged into being.
+std::vector<std::string> mergeable(const BpeVocabulary& vocabulary) {
+  std::vector<std::string> pieces;
+  for (const std::string& text : vocabulary.texts)
+    pieces.push_back(bytes_of_piece(text).value_or(""));
+  for_added(vocabulary, [&](const AddedToken& token) {
+    const auto id = static_cast<std::size_t>(token.id);
+    if (token.special && id < pieces.size() && pieces[id].size() > 1) pieces[id].clear();
+  });
   return pieces;
 }
 
-BytePairs make_model(const BpeVocabulary& vocabulary, const std::vector<std::string>& pieces,
-                     const std::string& name) {
-  std::vector<std::pair<std::string, std::string>> merges;
-  for (const auto& [left, right] : vocabulary.merges)
-    merges.emplace_back(piece_bytes(left), piece_bytes(right));
+std::string merge_part(const std::string& text) {
+  if (auto bytes = bytes_of_piece(text)) return *std::move(bytes);
+  throw std::invalid_argument(in_quotes(text) +
+                              " is no token, expected every part of a merge to be one");
+}
+
+BytePairs make_model(const BpeVocabulary& vocabulary, const std::string& name) {
   try {
-    return {mergeable(vocabulary, pieces), merges, vocabulary.ignore_merges};
+    std::vector<std::pair<std::string, std::string>> merges;
+    for (const auto& [left, right] : vocabulary.merges)
+      merges.emplace_back(merge_part(left), merge_part(right));
+    return {mergeable(vocabulary), merges, vocabulary.ignore_merges};
   } catch (const std::invalid_argument& error) {
     throw std::runtime_error(name + ": the vocabulary: " + error.what());
   }
 }
 
-AddedTokens make_added(const BpeVocabulary& vocabulary) {
-  std::vector<std::string> patterns;
-  for (const AddedToken& token : vocabulary.added) patterns.push_back(token.content);
-  return {vocabulary.added, patterns};
+Parts parts_of(std::string_view text, const AddedTokens& added, bool parse_special) {
+  if (parse_special) return added.split(text);
+  return text.empty() ? Parts{} : Parts{{0, text.size(), nullptr}};
 }
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
-
-/// White space at the beginning of a token is not shown as its own, unless it is nothing else.
-std::size_t skip_space(std::string_view text, std::size_t begin, std::size_t end) {
-  std::size_t at = begin;
-  while (at < end) {
-    std::size_t next = at;
-    if ((code_point_flags(next_code_point(text, next)) & kWhitespace) == 0) return at;
-    at = next;
+/// How many of the code points from one end of a token on are blanks.
+template <class Step>
+std::size_t count_blanks(std::string_view text, std::size_t at, std::size_t stop,
+                         const Step& step) {
+  constexpr char32_t kBlank = 0x120;  // as which the vocabulary writes it
+  std::size_t count = 0;
+  for (; at != stop; ++count) {
+    const char32_t c = step(text, at);
+    if (c != kBlank && (code_point_flags(c) & kWhitespace) == 0) break;
   }
-  return begin;
+  return count;
+}
+
+/// trim_offsets of ByteLevel's post-processor, for a token that `shown` is the text of.
+ByteRange without_blanks(std::string_view given, ByteRange source, std::string_view shown,
+                         bool keep_first) {
+  auto leading = count_blanks(shown, 0, shown.size(), next_code_point);
+  auto trailing = count_blanks(shown, shown.size(), 0, previous_code_point);
+  if (leading == 1 && keep_first) leading = 0;
+  for (; leading > 0 && source.begin < source.end; --leading) next_code_point(given, source.begin);
+  for (; trailing > 0 && source.begin < source.end; --trailing)
+    previous_code_point(given, source.end);
+  return source;
 }
 
 }  // namespace
@@ -71,14 +96,13 @@ BpeTokenizer::BpeTokenizer(BpeVocabulary vocabulary, const std::string& name)
     : vocabulary_(std::move(vocabulary)),
       pieces_(all_pieces(vocabulary_)),
       special_(pieces_.size(), false),
-      added_(make_added(vocabulary_)),
-      model_(make_model(vocabulary_, pieces_, name)) {
+      model_(make_model(vocabulary_, name)) {
   for (std::size_t id = 0; id < vocabulary_.texts.size(); ++id)
     ids_.try_emplace(vocabulary_.texts[id], static_cast<std::int32_t>(id));
-  for (const AddedToken& token : vocabulary_.added) {
+  for_added(vocabulary_, [&](const AddedToken& token) {
     ids_.insert_or_assign(token.content, token.id);
     special_[static_cast<std::size_t>(token.id)] = token.special;
-  }
+  });
   const auto check = [&](std::int32_t id) {
     if (id < 0 || id >= vocab_size())
       throw std::runtime_error(name + ": token " + std::to_string(id) +
@@ -105,73 +129,108 @@ std::optional<std::int32_t> BpeTokenizer::find(std::string_view text) const {
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Token BpeTokenizer::token_of(std::int32_t id, std::size_t begin, std::size_t end) const {
+Token BpeTokenizer::token_of(std::int32_t id, ByteRange source) const {
   const auto at = static_cast<std::size_t>(id);
   const std::string& text = at < vocabulary_.texts.size() && !vocabulary_.texts[at].empty()
                                 ? vocabulary_.texts[at]
                                 : pieces_[at];
-  return {
-      id, text, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), is_special(id),
-      -1};
+  return {id,
+          text,
+          static_cast<std::int64_t>(source.begin),
+          static_cast<std::int64_t>(source.end),
+          is_special(id),
+          -1};
 }
 
-void BpeTokenizer::add_words(std::string_view text, std::size_t begin, std::size_t end,
-                             std::vector<Token>& tokens, std::int64_t& word) const {
-  std::string with_space;
-  std::string_view part = text.substr(begin, end - begin);
-  std::size_t before = 0;  // bytes of `part` that are not of the text
-  if (vocabulary_.add_prefix_space && part.front() != ' ') {
-    with_space.append(" ").append(part);
-    part = with_space;
-    before = 1;
+void BpeTokenizer::add(std::int32_t id, ByteRange source, std::optional<std::string_view> shown,
+                       Encoding& encoding) const {
+  Token token = token_of(id, source);
+  if (vocabulary_.trim_offsets) {
+    const bool is_first = encoding.tokens.empty() || source.begin == 0;
+    source = without_blanks(encoding.given, source, shown.value_or(token.text),
+                            is_first && vocabulary_.keep_first_blank);
+    token.begin = static_cast<std::int64_t>(source.begin);
+    token.end = static_cast<std::int64_t>(source.end);
   }
-  std::vector<BytePairs::Part> parts;
+  token.word = encoding.words;
+  encoding.tokens.push_back(std::move(token));
+}
+
+void BpeTokenizer::add_token(const AddedToken& token, ByteRange source, Encoding& encoding) const {
+  // To be trimmed as it is written in the text, with the white space that it took.
+  add(token.id, source, encoding.given.substr(source.begin, source.end - source.begin), encoding);
+  if (token.special) encoding.tokens.back().word = -1;
+  ++encoding.words;
+}
+
+void BpeTokenizer::add_words(const AlignedText& text, std::size_t begin, std::size_t end,
+                             Encoding& encoding) const {
+  std::string with_blank;
+  std::string_view part = std::string_view(text.text()).substr(begin, end - begin);
+  std::size_t added = 0;  // bytes at the beginning of `part` that the text does not have
+  if (vocabulary_.add_prefix_space && part.front() != ' ') {
+    with_blank.append(" ").append(part);
+    part = with_blank;
+    added = 1;
+  }
+  // The added blank stands for the character after it.
+  const auto place = [&](std::size_t at) { return begin + std::max(at, added) - added; };
+  std::vector<BytePairs::Part> pieces;
   vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
-    parts.clear();
-    model_.split(part.substr(first, last - first), parts);
-    for (const BytePairs::Part& piece : parts) {
-      std::size_t from = begin + std::max(first, before) - before;
-      const std::size_t piece_end = first + piece.size;
-      std::size_t to = begin + std::max(piece_end, before) - before;
-      first = piece_end;
-      if (piece.id < 0) continue;                                  // left out, as `tokenizers` does
-      while (from > begin && is_continuation(text[from])) --from;  // whole code points
-      while (to < end && is_continuation(text[to])) ++to;
-      Token token = token_of(piece.id, skip_space(text, from, to), to);
-      token.word = word;
-      tokens.push_back(std::move(token));
+    pieces.clear();
+    model_.split(part.substr(first, last - first), pieces);
+    for (const auto& [id, size] : pieces) {
+      const std::size_t from = first;
+      first += size;
+      if (id < 0) continue;  // left out, as `tokenizers` does
+      add(id, text.source(place(from), place(first - 1) + 1), std::nullopt, encoding);
     }
-    ++word;
+    ++encoding.words;
   });
+}
+
+void BpeTokenizer::add_part(std::string_view part, std::size_t offset, bool parse_special,
+                            Encoding& encoding) const {
+  AlignedText text(offset);
+  if (vocabulary_.compose) {
+    text = compose(part, offset);
+  } else {
+    text.append(part);
+  }
+  for (const auto& [begin, end, token] :
+       parts_of(text.text(), vocabulary_.added.normalized, parse_special)) {
+    if (token == nullptr) {
+      add_words(text, begin, end, encoding);
+    } else {
+      add_token(*token, text.source(begin, end), encoding);
+    }
+  }
 }
 
 std::vector<Token> BpeTokenizer::encode(std::string_view given,
                                         const EncodeOptions& options) const {
-  const std::string composed = vocabulary_.compose ? compose(given) : std::string();
-  const std::string_view text = vocabulary_.compose ? composed : given;
-  std::vector<Token> tokens;
-  std::int64_t word = 0;
-  const auto add_ids = [&](const std::vector<std::int32_t>& ids) {
-    for (const std::int32_t id : ids) {
-      tokens.push_back(token_of(id, 0, 0));
-      tokens.back().special = true;
-    }
-  };
-  if (options.add_special) add_ids(vocabulary_.before);
-  std::vector<AddedTokens::Part> parts;
-  if (options.parse_special) parts = added_.split(text);
-  if (!options.parse_special && !text.empty()) parts.push_back({0, text.size(), nullptr});
-  for (const auto& part : parts) {
-    if (part.token == nullptr) {
-      add_words(text, part.begin, part.end, tokens, word);
+  Encoding encoding{given, {}, 0};
+  for (const auto& [begin, end, token] :
+       parts_of(given, vocabulary_.added.raw, options.parse_special)) {
+    if (token == nullptr) {
+      add_part(given.substr(begin, end - begin), begin, options.parse_special, encoding);
     } else {
-      tokens.push_back(token_of(part.token->id, part.begin, part.end));
-      if (!part.token->special) tokens.back().word = word;
-      ++word;
+      add_token(*token, {begin, end}, encoding);
     }
   }
-  if (options.add_special) add_ids(vocabulary_.after);
-  return tokens;
+  std::vector<Token>& tokens = encoding.tokens;
+  if (!options.add_special) return std::move(tokens);
+  const auto insert = [&](bool at_end, const std::vector<std::int32_t>& ids) {
+    std::vector<Token> more;
+    for (const std::int32_t id : ids) {
+      more.push_back(token_of(id, {}));
+      more.back().special = true;
+    }
+    tokens.insert(at_end ? tokens.end() : tokens.begin(), more.begin(), more.end());
+  };
+  insert(false, vocabulary_.before);
+  insert(true, vocabulary_.after);
+  return std::move(tokens);
 }
 
 }  // namespace regard::model

@@ -32,7 +32,7 @@ class Encoder {
   }
 
   void add_text(std::string_view text) {
-    for (const auto& part : parts_.raw_tokens.split(text)) {
+    for (const auto& part : parts_.added.raw.split(text)) {
       if (part.token != nullptr) {
         add_token(*part.token, {part.begin, part.end});
       } else {
@@ -46,7 +46,7 @@ class Encoder {
     while (begin < end) {
       std::size_t stop = end;
       // Tokens of the normalised text may hold or strip blanks: then it has to be whole.
-      if (parts_.normalized_tokens.empty()) {
+      if (parts_.added.normalized.empty()) {
         stop = std::min(end, text.find(' ', std::min(end, begin + kChunkBytes)));
       }
       add_normalized(parts_.normalizer.normalize(text.substr(begin, stop - begin), begin));
@@ -55,7 +55,7 @@ class Encoder {
   }
 
   void add_normalized(const NormalizedText& normalized) {
-    for (const auto& part : parts_.normalized_tokens.split(normalized.text)) {
+    for (const auto& part : parts_.added.normalized.split(normalized.text)) {
       if (part.token != nullptr) {
         add_token(*part.token, source(normalized, part.begin, part.end));
       } else {
@@ -106,22 +106,6 @@ class Encoder {
   std::vector<WordPart> word_parts_;
   std::int64_t words_ = 0;
 };
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-
-/// Whether more bytes can make UTF-8 of what is the beginning of one code point.
-bool may_continue(std::string_view bytes) {
-  if (bytes.size() >= 4) return false;
-  // Any byte that may follow will do; which ones those are depends on the first two.
-  for (const char next : {'\x80', '\x90', '\xA0'}) {
-    std::string longer(bytes);
-    while (longer.size() < 4) {
-      longer += longer.size() == 1 ? next : '\x80';
-      if (!find_invalid_utf8(longer)) return true;
-    }
-  }
-  return false;
-}
 
 /// Old files of WordPiece have no type here.
 bool is_bpe(const JsonField& file) {
@@ -182,9 +166,9 @@ std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions&
   std::vector<Token> tokens;
   tokens.reserve(text.size() / 4);
   Encoder encoder(parts, tokens);
-  encoder.add_special(parts.before);
+  encoder.add_special(parts.around.before);
   encoder.add_text(text);
-  encoder.add_special(parts.after);
+  encoder.add_special(parts.around.after);
   return tokens;
 }
 
@@ -195,11 +179,13 @@ std::int64_t Tokenizer::vocab_size() const {
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
   const BpeTokenizer& bpe = impl_->bpe();
-  std::string text;
+  std::string bytes;
   for (const std::int32_t id : ids) {
-    if (!bpe.is_special(id)) text += bpe.bytes(id);
+    if (!bpe.is_special(id)) bytes += bpe.bytes(id);
   }
-  return text;
+  TextStream stream;
+  std::string text = stream.push(bytes);
+  return text += stream.finish();
 }
 
 std::string_view Tokenizer::bytes(std::int32_t id) const { return impl_->bpe().bytes(id); }
@@ -213,20 +199,14 @@ std::optional<std::int32_t> Tokenizer::eos() const { return impl_->bpe().eos(); 
 std::string TextStream::push(std::string_view bytes) {
   pending_ += bytes;
   std::string text;
-  while (!pending_.empty()) {
-    const std::size_t valid = find_invalid_utf8(pending_).value_or(pending_.size());
-    text.append(pending_, 0, valid);
-    pending_.erase(0, valid);
-    if (pending_.empty() || may_continue(pending_)) break;
-    text += kReplacement;
-    pending_.erase(0, 1);
-  }
+  const std::size_t open = append_lossy(text, pending_);
+  pending_.erase(0, pending_.size() - open);
   return text;
 }
 
 std::string TextStream::finish() {
   std::string text;
-  if (!pending_.empty()) text = kReplacement;
+  if (!pending_.empty()) append_utf8(text, 0xFFFD);
   pending_.clear();
   return text;
 }
