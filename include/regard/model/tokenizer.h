@@ -16,7 +16,7 @@ namespace regard::model {
 /// code points and ascending from token to token: the offsets of `tokenizers`. Special tokens that
 /// the post-processor adds have 0, 0. Two tokens may share bytes (ligatures, Hangul), some bytes
 /// may be of no token (marks that NFC joins to a letter, blanks under trim_offsets), and a blank
-/// that is trimmed away is an empty range.
+/// that is trimmed away is an empty range, of no order.
 struct Token {
   std::int32_t id = 0;
   std::string text;  ///< the vocabulary's piece, "##s" included
