@@ -38,6 +38,11 @@ struct Mapping {{
   std::array<char32_t, 4> to;
 }};
 
+/// Code points first..last are of a class as well that utf8proc does not know them to be of.
+struct Run {{
+  char32_t first, last;
+}};
+
 // clang-format off
 """
 
@@ -110,6 +115,19 @@ def mapping_differences(wanted, have):
     return [(c, wanted(c)) for c in reference.code_points() if wanted(c) != have(c)]
 
 
+def class_differences(wanted, base, first, last):
+    """[first, last] of every run of code points of the class that utf8proc gives no category from first to last."""
+    runs = []
+    for c in wanted:
+        if first <= base.property(c)[0] <= last:
+            continue
+        if runs and runs[-1][1] == c - 1:
+            runs[-1][1] = c
+        else:
+            runs.append([c, c])
+    return runs
+
+
 def write_table(kind, name, rows):
     print(f"inline constexpr std::array<{kind}, {len(rows)}> {name} = {{{{")
     line = "   "
@@ -133,6 +151,10 @@ def main():
                                ("kLowercase", reference.lowercased, base.lowercased)):
         write_table("Mapping", name, ["{0x%X, {%s}}" % (c, ", ".join("0x%X" % d for d in to))
                                       for c, to in mapping_differences(wanted, have)])
+    for name, wanted, first, last in (("kLetters", reference.matching(r"\p{L}"), LU, LO),
+                                      ("kNumbers", reference.matching(r"\p{N}"), ND, NO),
+                                      ("kDigits", reference.digits(), ND, NO)):
+        write_table("Run", name, ["{0x%X, 0x%X}" % tuple(run) for run in class_differences(wanted, base, first, last)])
     print("// clang-format on\n\n}  // namespace regard::model::unicode_table")
 
 

@@ -3,7 +3,7 @@
 import functools
 
 import tokenizers
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 VERSION = "0.23.3"
 CONTROL, WHITESPACE, PUNCTUATION, NONSPACING_MARK, WORD = 1, 2, 4, 8, 16  # as in src/model/unicode.h
@@ -57,6 +57,18 @@ def flags(c):
     if _word.encode(f"xx{char}").tokens == ["?"]:  # "xx" is no single word here
         found |= WORD
     return found
+
+
+def matching(pattern):
+    """Ascending code points that a Split by the regular expression finds."""
+    step = pre_tokenizers.Split(Regex(pattern), "isolated")
+    return [c for c in code_points() if len(step.pre_tokenize_str("\0" + chr(c) + "\0")) == 3]
+
+
+def digits():
+    """Ascending code points that Digits finds: Rust's tables are newer than those of its regular expressions."""
+    step = pre_tokenizers.Digits(individual_digits=True)
+    return [c for c in code_points() if len(step.pre_tokenize_str("a" + chr(c) + "a")) == 3]
 
 
 def _swaps(a, b):

@@ -36,8 +36,10 @@ class AddedTokens {
   /// patterns[i] is what text has where tokens[i] stands; distinct, not empty. If a token has
   /// rstrip, none may begin with white space: it would overlap.
   AddedTokens(std::vector<AddedToken> tokens, const std::vector<std::string>& patterns);
+  AddedTokens() = default;
 
   bool empty() const { return tokens_.empty(); }
+  const std::vector<AddedToken>& tokens() const { return tokens_; }
 
   /// Parts in order; together they are the text.
   std::vector<Part> split(std::string_view text) const;

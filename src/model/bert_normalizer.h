@@ -1,12 +1,25 @@
-// src/model/bert_normalizer.h - Hugging Face's BertNormalizer.
+// src/model/bert_normalizer.h - Hugging Face's BertNormalizer, with the place each byte came from.
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
-
-#include "model/normalized_text.h"
+#include <vector>
 
 namespace regard::model {
+
+/// Half-open range of bytes.
+struct ByteRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+/// Text after normalisation. source[i]: the bytes of the original that byte i of `text` stands for,
+/// ascending in both ends, on the boundaries of code points, never empty.
+struct NormalizedText {
+  std::string text;
+  std::vector<ByteRange> source;
+};
 
 /// The steps, in this order; each only if it is asked for.
 struct BertNormalizer {

@@ -4,73 +4,90 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "model/compose.h"
 #include "model/json.h"
 #include "model/unicode.h"
 
 namespace regard::model {
 namespace {
 
-std::string piece_bytes(const std::string& text) {
-  auto bytes = bytes_of_piece(text);
-  return bytes ? std::move(*bytes) : text;  // an added token is written as it is
+using Parts = std::vector<AddedTokens::Part>;
+
+template <class Visit>
+void for_added(const BpeVocabulary& vocabulary, const Visit& visit) {
+  std::ranges::for_each(vocabulary.added.raw.tokens(), visit);
+  std::ranges::for_each(vocabulary.added.normalized.tokens(), visit);
 }
 
 std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
+  // `tokenizers` reads every token as bytes if it can, else as it is written.
+  const auto piece = [](const std::string& text) { return bytes_of_piece(text).value_or(text); };
   std::vector<std::string> pieces;
-  for (const std::string& text : vocabulary.texts) pieces.push_back(piece_bytes(text));
-  for (const AddedToken& token : vocabulary.added) {
+  for (const std::string& text : vocabulary.texts) pieces.push_back(piece(text));
+  for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
     if (id >= pieces.size()) pieces.resize(id + 1);
-    pieces[id] = token.content;
-  }
+    pieces[id] = piece(token.content);
+  });
   return pieces;
 }
 
-/// Pieces that byte pairs may become: an added token is never merged into being.
-std::vector<std::string> mergeable(const BpeVocabulary& vocabulary,
-                                   std::vector<std::string> pieces) {
-  for (const AddedToken& token : vocabulary.added)
-    pieces[static_cast<std::size_t>(token.id)].clear();
+/// Pieces that byte pairs may become: a special token is never merged into being.
+std::vector<std::string> mergeable(const BpeVocabulary& vocabulary) {
+  std::vector<std::string> pieces;
+  for (const std::string& text : vocabulary.texts)
+    pieces.push_back(bytes_of_piece(text).value_or(""));
+  for_added(vocabulary, [&](const AddedToken& token) {
+    const auto id = static_cast<std::size_t>(token.id);
+    if (token.special && id < pieces.size() && pieces[id].size() > 1) pieces[id].clear();
+  });
   return pieces;
 }
 
-BytePairs make_model(const BpeVocabulary& vocabulary, const std::vector<std::string>& pieces,
-                     const std::string& name) {
-  std::vector<std::pair<std::string, std::string>> merges;
-  for (const auto& [left, right] : vocabulary.merges)
-    merges.emplace_back(piece_bytes(left), piece_bytes(right));
+std::string merge_part(const std::string& text) {
+  if (auto bytes = bytes_of_piece(text)) return *std::move(bytes);
+  throw std::invalid_argument(in_quotes(text) +
+                              " is no token, expected every part of a merge to be one");
+}
+
+BytePairs make_model(const BpeVocabulary& vocabulary, const std::string& name) {
   try {
-    return {mergeable(vocabulary, pieces), merges, vocabulary.ignore_merges};
+    std::vector<std::pair<std::string, std::string>> merges;
+    for (const auto& [left, right] : vocabulary.merges)
+      merges.emplace_back(merge_part(left), merge_part(right));
+    return {mergeable(vocabulary), merges, vocabulary.ignore_merges};
   } catch (const std::invalid_argument& error) {
     throw std::runtime_error(name + ": the vocabulary: " + error.what());
   }
 }
 
-/// Those that are looked for in the text as it is given, or in the normalised one.
-AddedTokens make_added(const BpeVocabulary& vocabulary, bool normalized) {
-  std::vector<AddedToken> tokens;
-  std::vector<std::string> patterns;
-  for (const AddedToken& token : vocabulary.added) {
-    if (token.normalized != normalized) continue;
-    tokens.push_back(token);
-    patterns.push_back(normalized && vocabulary.compose ? compose(token.content, 0).text
-                                                        : token.content);
-  }
-  return {tokens, patterns};
+Parts parts_of(std::string_view text, const AddedTokens& added, bool parse_special) {
+  if (parse_special) return added.split(text);
+  return text.empty() ? Parts{} : Parts{{0, text.size(), nullptr}};
 }
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
-
-/// White space at the beginning of a token is not shown as its own, unless it is nothing else.
-std::size_t skip_space(std::string_view text, std::size_t begin, std::size_t end) {
-  std::size_t at = begin;
-  while (at < end) {
-    std::size_t next = at;
-    if ((code_point_flags(next_code_point(text, next)) & kWhitespace) == 0) return at;
-    at = next;
+/// How many of the code points from one end of a token on are blanks.
+template <class Step>
+std::size_t count_blanks(std::string_view text, std::size_t at, std::size_t stop,
+                         const Step& step) {
+  constexpr char32_t kBlank = 0x120;  // as which the vocabulary writes it
+  std::size_t count = 0;
+  for (; at != stop; ++count) {
+    const char32_t c = step(text, at);
+    if (c != kBlank && (code_point_flags(c) & kWhitespace) == 0) break;
   }
-  return begin;
+  return count;
+}
+
+/// trim_offsets of ByteLevel's post-processor, for a token that `shown` is the text of.
+ByteRange without_blanks(std::string_view given, ByteRange source, std::string_view shown,
+                         bool keep_first) {
+  auto leading = count_blanks(shown, 0, shown.size(), next_code_point);
+  auto trailing = count_blanks(shown, shown.size(), 0, previous_code_point);
+  if (leading == 1 && keep_first) leading = 0;
+  for (; leading > 0 && source.begin < source.end; --leading) next_code_point(given, source.begin);
+  for (; trailing > 0 && source.begin < source.end; --trailing)
+    previous_code_point(given, source.end);
+  return source;
 }
 
 }  // namespace
@@ -79,15 +96,13 @@ BpeTokenizer::BpeTokenizer(BpeVocabulary vocabulary, const std::string& name)
     : vocabulary_(std::move(vocabulary)),
       pieces_(all_pieces(vocabulary_)),
       special_(pieces_.size(), false),
-      raw_tokens_(make_added(vocabulary_, false)),
-      normalized_tokens_(make_added(vocabulary_, true)),
-      model_(make_model(vocabulary_, pieces_, name)) {
+      model_(make_model(vocabulary_, name)) {
   for (std::size_t id = 0; id < vocabulary_.texts.size(); ++id)
     ids_.try_emplace(vocabulary_.texts[id], static_cast<std::int32_t>(id));
-  for (const AddedToken& token : vocabulary_.added) {
+  for_added(vocabulary_, [&](const AddedToken& token) {
     ids_.insert_or_assign(token.content, token.id);
     special_[static_cast<std::size_t>(token.id)] = token.special;
-  }
+  });
   const auto check = [&](std::int32_t id) {
     if (id < 0 || id >= vocab_size())
       throw std::runtime_error(name + ": token " + std::to_string(id) +
@@ -121,113 +136,104 @@ std::optional<std::int32_t> BpeTokenizer::find(std::string_view text) const {
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Token BpeTokenizer::token_of(std::int32_t id, ByteRange range) const {
-  return {.id = id,
-          .text = std::string(piece(id)),
-          .begin = static_cast<std::int64_t>(range.begin),
-          .end = static_cast<std::int64_t>(range.end),
-          .special = is_special(id)};
+Token BpeTokenizer::token_of(std::int32_t id, ByteRange source) const {
+  return {id,
+          std::string(piece(id)),
+          static_cast<std::int64_t>(source.begin),
+          static_cast<std::int64_t>(source.end),
+          is_special(id),
+          -1};
 }
 
-/// A text on its way to tokens: what is between the special tokens that stand in it.
-class BpeTokenizer::Encoder {
- public:
-  Encoder(const BpeTokenizer& tokenizer, std::string_view text, std::vector<Token>& tokens)
-      : t_(tokenizer), text_(text), tokens_(tokens) {}
+void BpeTokenizer::add(std::int32_t id, ByteRange source, std::optional<std::string_view> shown,
+                       Encoding& encoding) const {
+  Token token = token_of(id, source);
+  if (vocabulary_.trim_offsets) {
+    const bool is_first = encoding.tokens.empty() || source.begin == 0;
+    source = without_blanks(encoding.given, source, shown.value_or(token.text),
+                            is_first && vocabulary_.keep_first_blank);
+    token.begin = static_cast<std::int64_t>(source.begin);
+    token.end = static_cast<std::int64_t>(source.end);
+  }
+  token.word = encoding.words;
+  encoding.tokens.push_back(std::move(token));
+}
 
-  void encode(bool parse_special) {
-    parse_special_ = parse_special;
-    for (const auto& part : split(t_.raw_tokens_, text_)) {
-      if (part.token != nullptr) {
-        add_token(*part.token, {part.begin, part.end});
-      } else {
-        add_normalized(part.begin, part.end);
-      }
+void BpeTokenizer::add_token(const AddedToken& token, ByteRange source, Encoding& encoding) const {
+  // To be trimmed as it is written in the text, with the white space that it took.
+  add(token.id, source, encoding.given.substr(source.begin, source.end - source.begin), encoding);
+  if (token.special) encoding.tokens.back().word = -1;
+  ++encoding.words;
+}
+
+void BpeTokenizer::add_words(const AlignedText& text, std::size_t begin, std::size_t end,
+                             Encoding& encoding) const {
+  std::string with_blank;
+  std::string_view part = std::string_view(text.text()).substr(begin, end - begin);
+  std::size_t added = 0;  // bytes at the beginning of `part` that the text does not have
+  if (vocabulary_.add_prefix_space && part.front() != ' ') {
+    with_blank.append(" ").append(part);
+    part = with_blank;
+    added = 1;
+  }
+  // The added blank stands for the character after it.
+  const auto place = [&](std::size_t at) { return begin + std::max(at, added) - added; };
+  std::vector<BytePairs::Part> pieces;
+  vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
+    pieces.clear();
+    model_.split(part.substr(first, last - first), pieces);
+    for (const auto& [id, size] : pieces) {
+      const std::size_t from = first;
+      first += size;
+      if (id < 0) continue;  // left out, as `tokenizers` does
+      add(id, text.source(place(from), place(first - 1) + 1), std::nullopt, encoding);
+    }
+    ++encoding.words;
+  });
+}
+
+void BpeTokenizer::add_part(std::string_view part, std::size_t offset, bool parse_special,
+                            Encoding& encoding) const {
+  AlignedText text(offset);
+  if (vocabulary_.compose) {
+    text = compose(part, offset);
+  } else {
+    text.append(part);
+  }
+  for (const auto& [begin, end, token] :
+       parts_of(text.text(), vocabulary_.added.normalized, parse_special)) {
+    if (token == nullptr) {
+      add_words(text, begin, end, encoding);
+    } else {
+      add_token(*token, text.source(begin, end), encoding);
     }
   }
+}
 
- private:
-  std::vector<AddedTokens::Part> split(const AddedTokens& added, std::string_view text) const {
-    if (parse_special_) return added.split(text);
-    if (text.empty()) return {};
-    return {{0, text.size(), nullptr}};
-  }
-
-  void add_normalized(std::size_t begin, std::size_t end) {
-    const std::string_view given = text_.substr(begin, end - begin);
-    const bool stays = !t_.vocabulary_.compose || is_composed(given);
-    const NormalizedText composed = stays ? NormalizedText() : compose(given, begin);
-    const std::string_view text = stays ? given : std::string_view(composed.text);
-    const auto source = [&](std::size_t from, std::size_t to) -> ByteRange {
-      if (stays) return {begin + from, begin + to};
-      return {composed.source[from].begin, composed.source[to - 1].end};
-    };
-    for (const auto& part : split(t_.normalized_tokens_, text)) {
-      if (part.token != nullptr) {
-        add_token(*part.token, source(part.begin, part.end));
-      } else {
-        add_words(text, part.begin, part.end, source);
-      }
+std::vector<Token> BpeTokenizer::encode(std::string_view given,
+                                        const EncodeOptions& options) const {
+  Encoding encoding{given, {}, 0};
+  for (const auto& [begin, end, token] :
+       parts_of(given, vocabulary_.added.raw, options.parse_special)) {
+    if (token == nullptr) {
+      add_part(given.substr(begin, end - begin), begin, options.parse_special, encoding);
+    } else {
+      add_token(*token, {begin, end}, encoding);
     }
   }
-
-  /// The words of text[begin, end), which comes from where `source` says.
-  template <class Source>
-  void add_words(std::string_view text, std::size_t begin, std::size_t end, const Source& source) {
-    std::string with_space;
-    std::string_view part = text.substr(begin, end - begin);
-    std::size_t before = 0;  // bytes of `part` that are not of the text
-    if (t_.vocabulary_.add_prefix_space && part.front() != ' ') {
-      with_space.append(" ").append(part);
-      part = with_space;
-      before = 1;
-    }
-    t_.vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
-      parts_.clear();
-      t_.model_.split(part.substr(first, last - first), parts_);
-      for (const BytePairs::Part& piece : parts_) {
-        std::size_t from = begin + std::max(first, before) - before;
-        const std::size_t piece_end = first + piece.size;
-        // The blank before the text has the place of the first character.
-        std::size_t to = begin + std::max(piece_end - before, std::size_t{1});
-        first = piece_end;
-        if (piece.id < 0) continue;  // left out, as `tokenizers` does
-        while (from > begin && is_continuation(text[from])) --from;  // whole code points
-        while (to < end && is_continuation(text[to])) ++to;
-        const ByteRange range = source(skip_space(text, from, to), to);
-        tokens_.push_back(t_.token_of(piece.id, range));
-        tokens_.back().word = words_;
-      }
-      ++words_;
-    });
-  }
-
-  void add_token(const AddedToken& token, ByteRange range) {
-    tokens_.push_back(t_.token_of(token.id, range));
-    if (!token.special) tokens_.back().word = words_;
-    ++words_;
-  }
-
-  const BpeTokenizer& t_;
-  std::string_view text_;
-  std::vector<Token>& tokens_;
-  bool parse_special_ = true;
-  std::vector<BytePairs::Part> parts_;
-  std::int64_t words_ = 0;
-};
-
-std::vector<Token> BpeTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  std::vector<Token> tokens;
-  const auto add_ids = [&](const std::vector<std::int32_t>& ids) {
+  std::vector<Token>& tokens = encoding.tokens;
+  if (!options.add_special) return std::move(tokens);
+  const auto insert = [&](bool at_end, const std::vector<std::int32_t>& ids) {
+    std::vector<Token> more;
     for (const std::int32_t id : ids) {
-      tokens.push_back(token_of(id, {}));
-      tokens.back().special = true;
+      more.push_back(token_of(id, {}));
+      more.back().special = true;
     }
+    tokens.insert(at_end ? tokens.end() : tokens.begin(), more.begin(), more.end());
   };
-  if (options.add_special) add_ids(vocabulary_.before);
-  Encoder(*this, text, tokens).encode(options.parse_special);
-  if (options.add_special) add_ids(vocabulary_.after);
-  return tokens;
+  insert(false, vocabulary_.before);
+  insert(true, vocabulary_.after);
+  return std::move(tokens);
 }
 
 }  // namespace regard::model

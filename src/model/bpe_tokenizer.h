@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "model/added_tokens.h"
 #include "model/byte_pairs.h"
 #include "model/json_field.h"
-#include "model/normalized_text.h"
+#include "model/tokenizer_fields.h"
+#include "model/unicode_compose.h"
 #include "model/word_pattern.h"
 #include "regard/model/gguf.h"
 #include "regard/model/tokenizer.h"
@@ -24,11 +24,13 @@ namespace regard::model {
 struct BpeVocabulary {
   std::vector<std::string> texts;  ///< by id, as the vocabulary writes them; "" where there is none
   std::vector<std::pair<std::string, std::string>> merges;  ///< written likewise
-  std::vector<AddedToken> added;
+  AddedTokenSets added;
   WordPattern pattern;
   bool add_prefix_space = false;
   bool compose = false;  ///< text is brought into NFC first
   bool ignore_merges = false;
+  bool trim_offsets = false;      ///< blanks at the ends of a token are not shown as its own
+  bool keep_first_blank = false;  ///< but for a single one of a token at the beginning
   std::vector<std::int32_t> before, after;  ///< put round a text
   std::optional<std::int32_t> bos, eos;
 };
@@ -43,7 +45,7 @@ class BpeTokenizer {
   /// `name` stands for the file in errors (std::runtime_error).
   BpeTokenizer(BpeVocabulary vocabulary, const std::string& name);
 
-  std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
+  std::vector<Token> encode(std::string_view given, const EncodeOptions& options) const;
   std::int64_t vocab_size() const { return static_cast<std::int64_t>(pieces_.size()); }
   /// The bytes that a token stands for; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
@@ -54,14 +56,25 @@ class BpeTokenizer {
   std::optional<std::int32_t> eos() const { return vocabulary_.eos; }
 
  private:
-  class Encoder;
-  Token token_of(std::int32_t id, ByteRange range) const;
+  /// The tokens of a text so far, and how many words they are of.
+  struct Encoding {
+    std::string_view given;
+    std::vector<Token> tokens;
+    std::int64_t words;
+  };
+  void add_part(std::string_view part, std::size_t offset, bool parse_special,
+                Encoding& encoding) const;
+  void add_words(const AlignedText& text, std::size_t begin, std::size_t end,
+                 Encoding& encoding) const;
+  void add(std::int32_t id, ByteRange source, std::optional<std::string_view> shown,
+           Encoding& encoding) const;
+  void add_token(const AddedToken& token, ByteRange source, Encoding& encoding) const;
+  Token token_of(std::int32_t id, ByteRange source) const;
 
   BpeVocabulary vocabulary_;
   std::vector<std::string> pieces_;                    // by id: bytes
   std::unordered_map<std::string, std::int32_t> ids_;  // by text
   std::vector<bool> special_;
-  AddedTokens raw_tokens_, normalized_tokens_;
   BytePairs model_;
 };
 

@@ -59,8 +59,9 @@ BytePairs::BytePairs(const std::vector<std::string>& pieces,
                      const std::vector<std::pair<std::string, std::string>>& merges,
                      bool ignore_merges)
     : ignore_merges_(ignore_merges) {
-  for (std::size_t id = 0; id < pieces.size(); ++id)
-    ids_.try_emplace(pieces[id], static_cast<std::int32_t>(id));
+  for (std::size_t id = 0; id < pieces.size(); ++id) {
+    if (!pieces[id].empty()) ids_.try_emplace(pieces[id], static_cast<std::int32_t>(id));
+  }
   const auto id_of = [&](const std::string& piece) {
     const auto found = ids_.find(piece);
     if (found == ids_.end())

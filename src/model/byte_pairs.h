@@ -16,7 +16,7 @@ std::optional<std::string> bytes_of_piece(std::string_view piece);
 
 class BytePairs {
  public:
-  /// pieces[id] are bytes. A merge is two pieces, ascending ranks; those
+  /// pieces[id] are bytes; "" where there is none. A merge is two pieces, ascending ranks; those
   /// whose pieces are not all there are refused with std::invalid_argument.
   BytePairs(const std::vector<std::string>& pieces,
             const std::vector<std::pair<std::string, std::string>>& merges, bool ignore_merges);

@@ -32,7 +32,7 @@ class Encoder {
   }
 
   void add_text(std::string_view text) {
-    for (const auto& part : parts_.raw_tokens.split(text)) {
+    for (const auto& part : parts_.added.raw.split(text)) {
       if (part.token != nullptr) {
         add_token(*part.token, {part.begin, part.end});
       } else {
@@ -46,7 +46,7 @@ class Encoder {
     while (begin < end) {
       std::size_t stop = end;
       // Tokens of the normalised text may hold or strip blanks: then it has to be whole.
-      if (parts_.normalized_tokens.empty()) {
+      if (parts_.added.normalized.empty()) {
         stop = std::min(end, text.find(' ', std::min(end, begin + kChunkBytes)));
       }
       add_normalized(parts_.normalizer.normalize(text.substr(begin, stop - begin), begin));
@@ -55,7 +55,7 @@ class Encoder {
   }
 
   void add_normalized(const NormalizedText& normalized) {
-    for (const auto& part : parts_.normalized_tokens.split(normalized.text)) {
+    for (const auto& part : parts_.added.normalized.split(normalized.text)) {
       if (part.token != nullptr) {
         add_token(*part.token, source(normalized, part.begin, part.end));
       } else {
@@ -106,25 +106,6 @@ class Encoder {
   std::vector<WordPart> word_parts_;
   std::int64_t words_ = 0;
 };
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-
-/// How the bytes at `at`, which are no code point, might have become one: `size` of them, at least
-/// one, begin a sequence that is well formed so far. Each such beginning is one U+FFFD
-/// (Unicode 3.9, "Substitution of Maximal Subparts").
-std::size_t maximal_subpart(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(at);
-  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4) return 1;
-  const unsigned least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-  const unsigned most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  std::size_t size = 1;
-  if (at + 1 < text.size() && byte(at + 1) >= least && byte(at + 1) <= most) ++size;
-  while (size >= 2 && size < length && at + size < text.size() && byte(at + size) >> 6U == 2)
-    ++size;
-  return size;
-}
 
 /// Old files of WordPiece have no type here.
 bool is_bpe(const JsonField& file) {
@@ -185,9 +166,9 @@ std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions&
   std::vector<Token> tokens;
   tokens.reserve(text.size() / 4);
   Encoder encoder(parts, tokens);
-  encoder.add_special(parts.before);
+  encoder.add_special(parts.around.before);
   encoder.add_text(text);
-  encoder.add_special(parts.after);
+  encoder.add_special(parts.around.after);
   return tokens;
 }
 
@@ -198,11 +179,13 @@ std::int64_t Tokenizer::vocab_size() const {
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
   const BpeTokenizer& bpe = impl_->bpe();
-  std::string text;
+  std::string bytes;
   for (const std::int32_t id : ids) {
-    if (!bpe.is_special(id)) text += bpe.bytes(id);
+    if (!bpe.is_special(id)) bytes += bpe.bytes(id);
   }
-  return text;
+  TextStream stream;
+  std::string text = stream.push(bytes);
+  return text += stream.finish();
 }
 
 std::string_view Tokenizer::bytes(std::int32_t id) const { return impl_->bpe().bytes(id); }
@@ -217,27 +200,14 @@ std::optional<std::int32_t> Tokenizer::eos() const { return impl_->bpe().eos(); 
 std::string TextStream::push(std::string_view bytes) {
   pending_ += bytes;
   std::string text;
-  std::size_t at = 0;
-  while (at < pending_.size()) {
-    const auto rest = std::string_view(pending_).substr(at);
-    const std::size_t valid = find_invalid_utf8(rest).value_or(rest.size());
-    text += rest.substr(0, valid);
-    at += valid;
-    if (at == pending_.size()) break;
-    const std::size_t bad = maximal_subpart(pending_, at);
-    const auto first = static_cast<unsigned char>(pending_[at]);
-    const bool may_continue = at + bad == pending_.size() && first >= 0xC2 && first <= 0xF4;
-    if (may_continue) break;
-    text += kReplacement;
-    at += bad;
-  }
-  pending_.erase(0, at);
+  const std::size_t open = append_lossy(text, pending_);
+  pending_.erase(0, pending_.size() - open);
   return text;
 }
 
 std::string TextStream::finish() {
   std::string text;
-  if (!pending_.empty()) text = kReplacement;
+  if (!pending_.empty()) append_utf8(text, 0xFFFD);
   pending_.clear();
   return text;
 }

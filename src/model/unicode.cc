@@ -54,6 +54,16 @@ std::uint8_t flags_by_tables(char32_t c) {
   return run != nullptr ? run->flags : flags_by_rule(c);
 }
 
+bool is_in(std::span<const unicode_table::Run> runs, char32_t c) {
+  if (c < runs.front().first) return false;
+  return c <= (std::ranges::upper_bound(runs, c, {}, &unicode_table::Run::first) - 1)->last;
+}
+
+bool is_number_to_utf8proc(char32_t c) {
+  const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+}
+
 CodePoints one(char32_t c) { return {{c}, 1}; }
 
 std::optional<CodePoints> find_mapping(std::span<const unicode_table::Mapping> table, char32_t c) {
@@ -64,6 +74,31 @@ std::optional<CodePoints> find_mapping(std::span<const unicode_table::Mapping> t
   CodePoints mapped{found->to, 0};
   while (mapped.size < mapped.at.size() && mapped.at[mapped.size] != 0) ++mapped.size;
   return mapped;
+}
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
+/// `size` bytes, at least 1, that begin a code point of `whole` bytes; 0 where they begin none.
+struct FirstCodePoint {
+  std::size_t size, whole;
+};
+
+FirstCodePoint first_code_point(std::string_view bytes) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  const int lead = byte(0);
+  if (lead < 0x80) return {1, 1};
+  if (lead < 0xC2 || lead > 0xF4) return {1, 0};
+  const std::size_t whole = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  // The second byte must not make it overlong, a surrogate or greater than U+10FFFF.
+  int least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  int most = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  std::size_t size = 1;
+  while (size < std::min(whole, bytes.size()) && byte(size) >= least && byte(size) <= most) {
+    ++size;
+    least = 0x80;
+    most = 0xBF;
+  }
+  return {size, whole};
 }
 
 const auto* bytes_of(std::string_view text) {
@@ -165,12 +200,36 @@ void append_utf8(std::string& text, char32_t c) {
 
 bool is_letter(char32_t c) {
   const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+  return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
+         is_in(unicode_table::kLetters, c);
 }
 
-bool is_number(char32_t c) {
-  const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+bool is_number(char32_t c) { return is_number_to_utf8proc(c) || is_in(unicode_table::kNumbers, c); }
+
+bool is_digit(char32_t c) { return is_number_to_utf8proc(c) || is_in(unicode_table::kDigits, c); }
+
+char32_t compose(char32_t a, char32_t b) {
+  constexpr char32_t kHangulTBase = 0x11A7;  // no character, which utf8proc swallows
+  if (b == kHangulTBase) return 0;
+  std::array<utf8proc_int32_t, 2> pair{static_cast<utf8proc_int32_t>(a),
+                                       static_cast<utf8proc_int32_t>(b)};
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  if (utf8proc_normalize_utf32(pair.data(), 2, options) != 1) return 0;
+  const auto composed = static_cast<char32_t>(pair[0]);
+  // utf8proc's Unicode is newer than that of the reference, which leaves what it does not know.
+  return decompose(composed).size > 1 ? composed : 0;
+}
+
+std::size_t append_lossy(std::string& text, std::string_view bytes) {
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    const auto [size, whole] = first_code_point(bytes.substr(at));
+    const bool is_open = size < whole && at + size == bytes.size();
+    if (is_open) break;
+    text += size == whole ? bytes.substr(at, size) : kReplacement;
+    at += size;
+  }
+  return bytes.size() - at;
 }
 
 }  // namespace regard::model

@@ -28,6 +28,11 @@ std::uint8_t code_point_flags(char32_t c);
 /// \p{L} and \p{N} of a regular expression.
 bool is_letter(char32_t c);
 bool is_number(char32_t c);
+/// What the pre-tokeniser Digits takes for one.
+bool is_digit(char32_t c);
+
+/// What a followed by b composes to (NFC); 0 where nothing does.
+char32_t compose(char32_t a, char32_t b);
 
 /// Canonical combining class of a code point that does not decompose further.
 std::uint8_t combining_class(char32_t c);
@@ -57,5 +62,10 @@ char32_t next_code_point(std::string_view text, std::size_t& at);
 char32_t previous_code_point(std::string_view text, std::size_t& end);
 
 void append_utf8(std::string& text, char32_t c);
+
+/// Appends bytes that may not be UTF-8: U+FFFD for each byte that begins no code point and for each
+/// longest beginning of one that breaks off. One that the last bytes begin may go on: it is left
+/// out, and its size returned.
+std::size_t append_lossy(std::string& text, std::string_view bytes);
 
 }  // namespace regard::model

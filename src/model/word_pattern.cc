@@ -105,12 +105,6 @@ std::size_t llama3_end(const Scanner& text, std::size_t i, std::size_t most_digi
   return line_end > i ? line_end : space_end(text, i);
 }
 
-/// The first number of the text from `begin` on.
-std::size_t next_number(const Scanner& text, std::size_t begin) {
-  while (begin < text.size() && text.at(begin) != Class::kNumber) begin = text.after(begin);
-  return begin;
-}
-
 }  // namespace
 
 std::optional<Kind> WordPattern::find(std::string_view expression) {
@@ -122,9 +116,12 @@ std::optional<Kind> WordPattern::find(std::string_view expression) {
 
 std::size_t WordPattern::part_end(std::string_view text, std::size_t begin) const {
   if (!single_digits) return text.size();
-  const Scanner scanner(text);
-  if (scanner.at(begin) == Class::kNumber) return scanner.after(begin);
-  return next_number(scanner, begin);
+  std::size_t end = begin;
+  if (is_digit(next_code_point(text, end))) return end;
+  for (std::size_t at = end; at < text.size(); end = at) {
+    if (is_digit(next_code_point(text, at))) break;
+  }
+  return end;
 }
 
 std::size_t WordPattern::word_end(std::string_view text, std::size_t begin) const {

@@ -13,8 +13,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view json(reinterpret_cast<const char*>(data), size);
   try {
     const auto tokenizer = regard::model::Tokenizer::parse(json, "fuzz");
-    for (const std::string_view text : {"", "The bank [SEP]", "\u00C9\u0301\u4E2D \u0130<R>  a"}) {
-      regard::test::check_tokens(tokenizer.encode(text), text, tokenizer.vocab_size());
+    const bool is_bpe = regard::test::is_bpe(tokenizer);
+    for (const std::string_view text :
+         {"", "The bank [SEP]", "\u00C9\u0301\u4E2D \u0130<R>  a", " <R>\u0338 12\n"}) {
+      regard::test::check_tokens(tokenizer, text);
+      if (is_bpe) regard::test::check_decoding(tokenizer, text, false);
     }
   } catch (const std::runtime_error& error) {
     const std::string_view message = error.what();

@@ -32,6 +32,7 @@ KINDS = {
     "prefix": (None, byte_level(True, True)),
     "digits": (None, pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level(True)])),
     "llama3": (None, pre_tokenizers.Sequence([split(LLAMA3), byte_level(False)])),
+    "nfc": (normalizers.NFC(), byte_level(True, True)),
     "qwen2": (normalizers.NFC(), pre_tokenizers.Sequence([split(LLAMA3.replace("{1,3}", "")), byte_level(False)])),
 }
 
@@ -39,17 +40,26 @@ KINDS = {
 def texts():
     rng = random.Random(7)
     pool = list("abcXYZ 0189''\n\t\r  .,!?-_éßñ漢ひ🙂\u00a0\u3000½²٣ſ\u0301") + ["'s", "'LL", " 12", "  ", "\n\n", "\r\n"]
-    pool += ["<|end|>", "<|user|>", "<|plain|>", "1234", "\u0338", "e\u0301\u0323", "\uac00\u11a8", "\u0958"]
+    pool += ["<|end|>", "<|user|>", "1234"]
     yield from CORPUS
     for _ in range(400):
         yield "".join(rng.choice(pool) for _ in range(rng.randint(1, 30)))
 
 
-def ours(text, begin, end):
-    """A range of characters in bytes, without the white space that it begins with, unless it is nothing else."""
-    if text[begin:end].strip():
-        begin += len(text[begin:end]) - len(text[begin:end].lstrip())
-    return [len(text[:begin].encode()), len(text[:end].encode())]
+def marked_texts():
+    """Texts that NFC changes, special tokens among them."""
+    rng = random.Random(8)
+    pool = list("eaAN  \n1\u0338\u0301\u0323\u0308\u0344\u0f71\u0f72\u0f73\u0f81\u09c7\u09be\u09cb\u0958\u212b\u1ebf漢")
+    pool += ["\u1100", "\u1161", "\u11a7", "\u11a8", "\uac00", "\U0001d15e", "<|end|>", "<|user|>", "=", "  <é>", " <N> "]
+    for _ in range(200):
+        yield "".join(rng.choice(pool) for _ in range(rng.randint(1, 14)))
+
+
+def byte_offsets(text, offsets):
+    at = [0]
+    for c in text:
+        at.append(at[-1] + len(c.encode()))
+    return [at[place] for pair in offsets for place in pair]
 
 
 folder = pathlib.Path(sys.argv[1])
@@ -62,14 +72,17 @@ for name, (normalizer, pre) in KINDS.items():
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     tokenizer.train_from_iterator(CORPUS * 3, trainer)
     tokenizer.add_special_tokens(["<|end|>"])
-    tokenizer.add_tokens([AddedToken("<|user|>", normalized=False), AddedToken("<|plain|>", normalized=True)])
+    tokenizer.add_tokens([AddedToken("<|user|>", normalized=False)])
     if name == "gpt2":
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<|end|> $A <|end|>", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]
         )
+    if name == "nfc":
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=True, add_prefix_space=True)
+        tokenizer.add_tokens([AddedToken("<é>", normalized=True, lstrip=True), AddedToken("<N>", normalized=False, rstrip=True)])
     (folder / f"{name}.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=True) + "\n")
-    cases = []
-    for text in texts():
-        encoding = tokenizer.encode(text)
-        cases.append([text, encoding.ids, tokenizer.decode(encoding.ids), [ours(text, *range) for range in encoding.offsets]])
+    cases = [[text, tokenizer.encode(text).ids, tokenizer.decode(tokenizer.encode(text).ids)] for text in texts()]
+    if name == "nfc":
+        encodings = [(text, tokenizer.encode(text)) for text in marked_texts()]
+        cases = [[text, e.ids, tokenizer.decode(e.ids), byte_offsets(text, e.offsets)] for text, e in encodings]
     (folder / f"{name}.cases.json").write_text(json.dumps(cases, ensure_ascii=True, separators=(",", ":")) + "\n")

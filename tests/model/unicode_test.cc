@@ -123,6 +123,43 @@ TEST(Unicode, WhatIsNoCodePointMapsToItself) {
   }
 }
 
+TEST(Unicode, LettersAndNumbersAreTheReferences) {
+  EXPECT_TRUE(is_letter(U'\u00E9') && is_letter(U'\u4E2D') && !is_letter(U'5'));
+  EXPECT_TRUE(is_number(U'5') && is_number(U'\u00BD') && !is_number(U'a'));
+  // Of Unicode 16, which utf8proc does not have.
+  EXPECT_TRUE(is_letter(U'\u1C89') && is_letter(U'\U000143FA') && !is_letter(U'\U000143FB'));
+  EXPECT_TRUE(is_number(U'\U00010D40') && is_digit(U'\U00010D40') && !is_letter(U'\U00010D40'));
+  // Of Unicode 17, which only Digits has.
+  EXPECT_TRUE(is_digit(U'\U00011DE0') && !is_number(U'\U00011DE0'));
+  EXPECT_FALSE(is_digit(0xFFFFFFFF) || is_number(0xFFFFFFFF) || is_letter(0xFFFFFFFF));
+}
+
+TEST(Unicode, ComposesPairsThatTheReferenceKnows) {
+  EXPECT_EQ(compose(U'e', U'\u0301'), U'\u00E9');
+  EXPECT_EQ(compose(U'\u1100', U'\u1161'), U'\uAC00');
+  EXPECT_EQ(compose(U'\uAC00', U'\u11A8'), U'\uAC01');
+  EXPECT_EQ(compose(U'\uAC00', U'\u11A7'), 0U);  // stands before the first that does
+  EXPECT_EQ(compose(U'\u0915', U'\u093C'), 0U);  // excluded from composition
+  EXPECT_EQ(compose(U'e', U'x'), 0U);
+}
+
+TEST(Unicode, WhatIsNoUtf8BecomesOneReplacementForEachLongestBeginning) {
+  const auto lossy = [](std::string_view bytes) {
+    std::string text;
+    const std::size_t open = append_lossy(text, bytes);
+    return text + std::string(open, '?');
+  };
+  const std::string r = "\xEF\xBF\xBD";
+  EXPECT_EQ(lossy("a\xC3\xA9\xF0\x9F\x99\x82"), "a\xC3\xA9\xF0\x9F\x99\x82");
+  EXPECT_EQ(lossy("\xF0\x9F\x99!"), r + "!");          // three bytes of four
+  EXPECT_EQ(lossy("\xF0\x9F\x99\xF0\x9F"), r + "??");  // the second may go on
+  EXPECT_EQ(lossy("\xE2\x82\xE2\x82\xAC"), r + "\xE2\x82\xAC");
+  EXPECT_EQ(lossy("\xED\xA0\x80"), r + r + r);          // a surrogate
+  EXPECT_EQ(lossy("\xC0\x80\xE0\x80"), r + r + r + r);  // overlong
+  EXPECT_EQ(lossy("\xF4\x90\xF5\x80\xFF"), r + r + r + r + r);
+  EXPECT_EQ(lossy("\x80\xBF"), r + r);
+}
+
 TEST(Unicode, FindsTheFirstByteThatIsNoUtf8) {
   const auto place = [](std::string_view text) {
     return static_cast<int>(find_invalid_utf8(text).value_or(999));

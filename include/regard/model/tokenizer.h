@@ -12,9 +12,11 @@
 
 namespace regard::model {
 
-/// One token. begin and end are bytes of the text, half-open, on the boundaries of code points and
-/// ascending from token to token; special tokens that the post-processor adds have 0, 0. Two tokens
-/// may share bytes (ligatures, Hangul).
+/// One token. begin and end are bytes of the text as it was given, half-open, on the boundaries of
+/// code points and ascending from token to token: the offsets of `tokenizers`. Special tokens that
+/// the post-processor adds have 0, 0. Two tokens may share bytes (ligatures, Hangul), some bytes
+/// may be of no token (marks that NFC joins to a letter, blanks under trim_offsets), and a blank
+/// that is trimmed away is an empty range, of no order.
 struct Token {
   std::int32_t id = 0;
   std::string text;  ///< the vocabulary's piece, "##s" included
@@ -58,7 +60,7 @@ class Tokenizer {
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // Of byte-level BPE; with WordPiece these throw std::logic_error.
-  /// The bytes that the ids stand for, special tokens left out. May not be UTF-8: see TextStream.
+  /// The text that the ids stand for, special tokens left out; U+FFFD as of TextStream.
   std::string decode(std::span<const std::int32_t> ids) const;
   /// The bytes of one token; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
@@ -82,7 +84,8 @@ class Tokenizer {
 /// Bytes that come in pieces as text that is UTF-8 at any time.
 class TextStream {
  public:
-  /// What is complete now; bytes that can be no part of UTF-8 become U+FFFD.
+  /// What is complete now. U+FFFD for each byte that begins no code point and for each longest
+  /// beginning of one that breaks off, as `tokenizers` does.
   std::string push(std::string_view bytes);
   /// What is left over, as U+FFFD.
   std::string finish();
