@@ -162,17 +162,10 @@ class Session {
     return decoder;
   }
 
-  /// Room for the model's context; pages are taken when they are needed.
   static KvCacheShape cache_shape(const GenerateArguments& arguments,
                                   const model::Decoder& decoder) {
-    KvCacheShape shape = decoder.cache_shape(arguments.cache_dtype);
-    shape.page_size = 256;
-    const std::int64_t pages = decoder.config().context_length / shape.page_size + 2;
-    const auto bytes = static_cast<std::int64_t>(size_of(shape.dtype)) + 4;
-    shape.budget_bytes = arguments.cache_bytes > 0
-                             ? arguments.cache_bytes
-                             : pages * shape.page_size * shape.num_layers * shape.num_kv_heads *
-                                   (shape.head_dim + 64) * 2 * bytes;
+    KvCacheShape shape = model::context_cache_shape(decoder, arguments.cache_dtype);
+    if (arguments.cache_bytes > 0) shape.budget_bytes = arguments.cache_bytes;
     return shape;
   }
 

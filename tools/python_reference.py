@@ -46,7 +46,7 @@ def from_source(path, names):
 
 def page():
     parts = [HEAD]
-    for name in ("attention", "plan", "Plan", "weights", "look", "Look", "partial_attention", "merge", "AttentionState", "rope"):
+    for name in ("attention", "plan", "Plan", "weights", "look", "Look", "PagedKvCache", "CacheFull", "generate", "Generation", "partial_attention", "merge", "AttentionState", "rope"):
         item = getattr(regard, name)
         parts.append(section(f"regard.{name}", item))
         if isinstance(item, type):

@@ -16,6 +16,8 @@ std::int64_t window_side(const char* name, nb::handle side) {
   return side.is_none() ? WindowMask::kUnbounded : to_int64(name, side);
 }
 
+}  // namespace
+
 WindowMask to_window(nb::handle window) {
   const bool is_pair =
       (PyTuple_Check(window.ptr()) || PyList_Check(window.ptr())) && nb::len(window) == 2;
@@ -25,8 +27,6 @@ WindowMask to_window(nb::handle window) {
   return {.left = window_side("attention: window[0]", window[0]),
           .right = window_side("attention: window[1]", window[1])};
 }
-
-}  // namespace
 
 Arguments::Arguments(nb::handle query_object, nb::handle key_object, nb::handle value_object,
                      const Keywords& keywords) {

@@ -57,6 +57,9 @@ class Arguments {
   std::shared_ptr<Executor> executor_;
 };
 
+/// (left, right), None for an unbounded side.
+WindowMask to_window(nb::handle window);
+
 /// The pool of so many threads, kept for the next call; None: null, which is the engine's default.
 std::shared_ptr<Executor> executor_of(nb::handle num_threads);
 

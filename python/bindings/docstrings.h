@@ -157,4 +157,114 @@ Arguments:
         its numbers.
     out: where to write; x itself turns in place.)";
 
+inline constexpr const char* kCacheAppendSignature =
+    "def append(self, sequence: int, key: Array, value: Array) -> int";
+inline constexpr const char* kCacheWriteSignature =
+    "def write(self, layer: int, sequence: int, position: int, key: Array, value: Array) -> None";
+inline constexpr const char* kCacheReadSignature =
+    "def read(self, sequence: int, layer: int = 0) -> tuple[NDArray[np.float32], "
+    "NDArray[np.float32]]";
+inline constexpr const char* kCacheAttentionSignature =
+    "def attention(self, query: Array, sequences: int | Sequence[int] | Array, *, layer: int = 0, "
+    "causal: bool = False, window: tuple[int | None, int | None] | None = None, mask: Mask | None "
+    "= None, scale: float | None = None, softcap: float | None = None, num_threads: int | None = "
+    "None) -> Array";
+inline constexpr const char* kCachePublishSignature =
+    "def publish(self, sequence: int, ids: Sequence[int] | Array) -> None";
+inline constexpr const char* kCacheAdoptSignature =
+    "def adopt(self, sequence: int, ids: Sequence[int] | Array) -> int";
+inline constexpr const char* kCacheStatsSignature = "def stats(self) -> dict[str, int]";
+inline constexpr const char* kCacheSaveSignature =
+    "def save(self, sequence: int, file: str | os.PathLike[str], ids: Sequence[int] | Array | None "
+    "= None) -> None";
+inline constexpr const char* kCacheLoadSignature =
+    "def load(self, file: str | os.PathLike[str], *, owner: str = '', share_with: str = '') -> "
+    "tuple[int, list[int]]";
+inline constexpr const char* kCacheSaveAllSignature =
+    "def save_all(self, file: str | os.PathLike[str]) -> None";
+inline constexpr const char* kCacheLoadAllSignature =
+    "def load_all(self, file: str | os.PathLike[str]) -> list[tuple[int, list[int]]]";
+
+inline constexpr const char* kCacheFull =
+    R"(The cache's budget does not suffice; the message says who uses it. Nothing has changed.)";
+
+inline constexpr const char* kCache =
+    R"(Keys and values of many sequences in one pool of pages, which ``attention`` reads where they lie.
+
+Sequences fork without a copy, share equal beginnings, go back, and give up what a window has left behind. What attention
+reads is what the cache stores, so that a prompt at once, in pieces and token by token gives the same bits, for every dtype
+and page_size.
+
+Arguments:
+    num_kv_heads, head_dim: of a key; value_dim: of a value, head_dim unless given.
+    num_layers: a page holds its tokens for all layers.
+    dtype: "f32", "bf16", "f16", or "int8" with a float32 scale for each row.
+    page_size: tokens of a page, a multiple of 16.
+    budget_bytes: most bytes of pages; they are taken when needed. ``CacheFull`` beyond it.
+    fingerprint: says which model the keys are of; files carry it.
+
+Errors: ValueError (numbers, shapes, sequences that are not there), TypeError, CacheFull, RuntimeError (files). Calls from
+several threads wait for each other.
+
+>>> import numpy as np, regard
+>>> cache = regard.PagedKvCache(num_kv_heads=2, head_dim=64)
+>>> sequence = cache.create()
+>>> rows = np.ones((2, 100, 64), np.float32)
+>>> cache.append(sequence, rows, rows)
+0
+>>> query = np.ones((8, 1, 64), np.float32)
+>>> cache.attention(query, sequence).shape
+(8, 1, 64)
+>>> cache.length(cache.fork(sequence)), cache.stats()["saved_pages"]
+(100, 2))";
+
+inline constexpr const char* kCacheCreate = R"(create(*, owner="", share_with="") -> sequence
+
+An empty sequence: a number that no other one of the cache ever had. Pages are never shared between owners, unless both
+sequences name the same share_with.)";
+inline constexpr const char* kCacheFork =
+    R"(A second sequence with the same tokens, of the same owner. What both hold is there once.)";
+inline constexpr const char* kCacheRelease =
+    R"(Ends a sequence. Its published pages are kept until their room is needed.)";
+inline constexpr const char* kCacheLength = R"(Tokens of a sequence.)";
+inline constexpr const char* kCacheAppend =
+    R"(append(sequence, key, value) -> position of the first token
+
+key (num_layers, num_kv_heads, tokens, head_dim), value likewise with value_dim, float32, bfloat16 or float16, any strides;
+without the first axis in a cache of one layer. All of it, or, where it raises, nothing.)";
+inline constexpr const char* kCacheExtend =
+    R"(Makes room for `count` more tokens, 0 until written; returns the position of the first.)";
+inline constexpr const char* kCacheWrite =
+    R"(Stores keys (num_kv_heads, tokens, head_dim) and values of one layer from `position` on.)";
+inline constexpr const char* kCacheRead =
+    R"(One layer's keys and values as float32, (num_kv_heads, length, dim): what attention reads.)";
+inline constexpr const char* kCacheTruncate = R"(Forgets all tokens from `length` on.)";
+inline constexpr const char* kCacheEvict =
+    R"(Gives back the pages between the first keep_first and the last keep_last tokens. Positions do not change; attention whose
+mask lets a query see what is gone is refused.)";
+inline constexpr const char* kCachePublish =
+    R"(Says which tokens, all from the first on, a sequence's keys belong to: adopt() can then find its full pages.)";
+inline constexpr const char* kCacheAdopt =
+    R"(An empty sequence takes the pages published for the longest beginning of ids, at most all but the last; returns how many
+tokens it then has.)";
+inline constexpr const char* kCacheAttention =
+    R"(attention(query, sequences, *, layer=0, causal=False, ...) -> out
+
+As ``regard.attention``, with keys and values from the pages of one layer, each sequence of its own length.
+
+query: (sequences, heads, q_len, head_dim), or (heads, q_len, head_dim) with one number as sequences. Its queries are the last
+q_len tokens of each sequence: query i is at position length - q_len + i. The result is of query's library and type.)";
+inline constexpr const char* kCacheStats =
+    R"(Bytes and pages: page_bytes, num_pages (the budget), used_pages, kept_pages (published, held by no sequence), saved_pages (that
+would be used too if nothing were shared), used_bytes, wasted_bytes (beyond the ends of sequences), num_sequences; tokens that
+adopt() was asked for and found: looked_up_tokens, found_tokens.)";
+inline constexpr const char* kCacheSave =
+    R"(Writes a sequence, and the ids that are kept with it, to a file that is the old one or the new one, whole, at any time.)";
+inline constexpr const char* kCacheLoad =
+    R"(A saved sequence as a new one, bit for bit, and its ids. Damage and another model's files are refused.)";
+inline constexpr const char* kCacheSaveAll =
+    R"(The same for all sequences; what they share is written once.)";
+inline constexpr const char* kCacheLoadAll =
+    R"(All sequences of a file as new ones, in the file's order, each with its ids.)";
+
 }  // namespace regard::python::docstrings

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "attend.h"
+#include "generate.h"
 #include "look.h"
 #include "masks.h"
 #include "regard/version.h"
@@ -19,5 +20,7 @@ NB_MODULE(_engine, module) {
   regard::python::bind_state(module);
   regard::python::bind_rope(module);
   regard::python::bind_look(module);
+  regard::python::bind_kv_cache(module);
+  regard::python::bind_generate(module);
   regard::python::explain_wrong_calls(module);
 }

@@ -1,13 +1,15 @@
 """Exact attention on CPUs, in every variant, which can say what it looked at.
 
 ``attention`` computes; ``plan`` says beforehand what will run; ``weights`` shows what a row attends to;
-``masks`` says who may attend to whom. ``regard.torch`` stands in for PyTorch's own function,
+``masks`` says who may attend to whom; ``PagedKvCache`` keeps keys and values; ``generate`` runs a language model. ``regard.torch`` stands in for PyTorch's own function,
 ``regard.hf`` for the attention of transformers' models.
 """
 
 from regard import masks
 from regard._engine import (
     AttentionState,
+    CacheFull,
+    PagedKvCache,
     Plan,
     __version__,
     attention,
@@ -17,14 +19,19 @@ from regard._engine import (
     rope,
     weights,
 )
+from regard._generate import Generation, generate
 from regard._look import Look, look
 
 __all__ = [
     "AttentionState",
+    "CacheFull",
+    "Generation",
     "Look",
+    "PagedKvCache",
     "Plan",
     "__version__",
     "attention",
+    "generate",
     "look",
     "masks",
     "merge",

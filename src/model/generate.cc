@@ -73,6 +73,16 @@ Generation::Generation(const Decoder& decoder, const Tokenizer& tokenizer, Paged
   }
 }
 
+KvCacheShape context_cache_shape(const Decoder& decoder, DType dtype) {
+  KvCacheShape shape = decoder.cache_shape(dtype);
+  shape.page_size = 256;
+  const std::int64_t pages = decoder.config().context_length / shape.page_size + 2;
+  const auto bytes = static_cast<std::int64_t>(size_of(dtype)) + 4;  // of an element, scales too
+  shape.budget_bytes = pages * shape.page_size * shape.num_layers * shape.num_kv_heads *
+                       (shape.head_dim + 64) * 2 * bytes;
+  return shape;
+}
+
 void Generation::prompt(std::span<const std::int32_t> ids) {
   if (ids.empty()) refuse("the prompt is empty, expected at least one token");
   const std::int64_t context = decoder_.config().context_length;

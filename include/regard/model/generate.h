@@ -33,6 +33,10 @@ enum class StopReason : std::uint8_t { kNone, kLength, kEos, kStop, kInterrupt }
 /// "none", "length", "eos", "stop" or "interrupt".
 const char* name_of(StopReason reason);
 
+/// A cache with room for the model's whole context, in pages of 256 tokens that are taken when they
+/// are needed.
+KvCacheShape context_cache_shape(const Decoder& decoder, DType dtype);
+
 struct GenerateStats {
   std::int64_t prompt_tokens = 0;  ///< of them cached_tokens were in the cache already
   std::int64_t cached_tokens = 0;
@@ -52,6 +56,9 @@ class Generation {
   Generation(const Decoder& decoder, const Tokenizer& tokenizer, PagedKvCache& cache,
              PagedKvCache::Sequence sequence, GenerateOptions options,
              std::vector<std::int32_t> held = {});
+
+  /// Instead of GenerateOptions::cancel, from now on.
+  void cancel_by(const std::atomic<bool>* cancel) { options_.cancel = cancel; }
 
   /// Begins an answer to `ids`, the whole conversation so far: what differs from held() on is run.
   /// Throws std::invalid_argument for no ids or more than the context, CacheFull; Cancelled leaves
