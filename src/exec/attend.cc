@@ -245,7 +245,9 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
               .accumulate = tile != tiles.begin(),
               .meanwhile = pace.value};
     if (run.in_place) {
-      const Tile all{tile->kv_begin + skip * word, last, tile->kind};
+      // Whole words: the key after the last that is seen is there, and has weight 0.
+      const std::int64_t keys_begin = tile->kv_begin + skip * word;
+      const Tile all{keys_begin, keys_begin + p.depth * word, tile->kind};
       s.arithmetic->product_in_place[index(call.value.dtype)](
           p, keys_of(s, call, call.value, strip, all));
     } else {
