@@ -189,8 +189,8 @@ void generate(const LookRequest& request, const model::FoundModel& found,
                      " tokens, look takes at most " + std::to_string(look.max_tokens) +
                      " with the answer; shorten it");
   }
-  Generated generated =
-      look.generate(tokenizer, std::move(prompt), std::min(*request.generated, room), executor);
+  Generated generated = look.generate(tokenizer, std::move(prompt),
+                                      std::min(request.generated.value_or(room), room), executor);
   if (std::ssize(generated.tokens) == generated.prompt_tokens)
     throw std::runtime_error("the model ended its answer at once: there is nothing to look at");
   header.text = std::move(generated.text);
