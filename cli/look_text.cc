@@ -27,9 +27,8 @@ std::string numbered(const std::string& noun, const std::vector<std::int64_t>& n
   return list;
 }
 
-std::string how_it_came(const LookHeader& header) {
-  const std::int64_t prompt = *header.prompt_tokens;
-  return std::to_string(std::ssize(header.tokens) - prompt) + " tokens after a prompt of " +
+std::string how_it_came(std::int64_t num_tokens, std::int64_t prompt) {
+  return std::to_string(num_tokens - prompt) + " tokens after a prompt of " +
          std::to_string(prompt) + "; a row is where the model looked to choose it";
 }
 
@@ -90,7 +89,10 @@ void LookText::layer(std::int64_t layer, std::span<const float> weights) {
 void LookText::end() {
   std::string text = text_lines(shown_text(header_), terminal_);
   text += Line(terminal_).add(what_is_shown(header_), Style::kDim).str();
-  if (header_.prompt_tokens) text += Line(terminal_).add(how_it_came(header_), Style::kDim).str();
+  if (const auto prompt = header_.prompt_tokens) {
+    const std::string how = how_it_came(std::ssize(header_.tokens), *prompt);
+    text += Line(terminal_).add(how, Style::kDim).str();
+  }
   text += "\n";
   const bool pair = !question_.from.empty();
   if (!question_.focus.empty()) {

@@ -65,8 +65,8 @@ class GenerationObject {
             model_->decoder, to_cache_dtype("generate: cache_dtype", request.cache_dtype))) {
     read_prompt(request);
     request.options.executor = executor_.get();
-    generation_.emplace(model_->decoder, model_->tokenizer, cache_, cache_.create(),
-                        std::move(request.options));
+    generation_ = std::make_unique<model::Generation>(model_->decoder, model_->tokenizer, cache_,
+                                                      cache_.create(), std::move(request.options));
   }
 
   void prompt() {
@@ -137,7 +137,7 @@ class GenerationObject {
   std::shared_ptr<Executor> executor_;
   PagedKvCache cache_;
   std::vector<std::int32_t> prompt_ids_;
-  std::optional<model::Generation> generation_;
+  std::unique_ptr<model::Generation> generation_;
   std::mutex mutex_;
 };
 

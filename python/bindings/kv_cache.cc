@@ -127,20 +127,21 @@ void write(CacheObject& cache, std::int64_t layer, Sequence sequence, std::int64
 }
 
 nb::tuple read(CacheObject& cache, Sequence sequence, std::int64_t layer) {
-  const auto [shape, length] =
-      cache.use([&](PagedKvCache& c) { return std::pair(c.shape(), c.length(sequence)); });
-  const auto make = [&, rows = length](std::int64_t heads, std::int64_t dim) {
+  const KvCacheShape shape = cache.use([](PagedKvCache& c) { return c.shape(); });
+  const std::int64_t rows = cache.use([&](PagedKvCache& c) { return c.length(sequence); }),
+                     heads = shape.num_kv_heads;
+  const auto make = [&](std::int64_t dim) {
     return Numpy::get().empty(nb::make_tuple(heads, rows, dim), Numpy::get().float32);
   };
-  nb::object key = make(shape.num_kv_heads, shape.head_dim),
-             value = make(shape.num_kv_heads, shape.value_dim);
+  nb::object key = make(shape.head_dim), value = make(shape.value_dim);
   const Array keys = import_array("read: key", key, true),
               values = import_array("read: value", value, true);
-  const std::int64_t heads = shape.num_kv_heads, rows = length;
   cache.use([&](PagedKvCache& c) {
     if (c.length(sequence) != rows) refuse("read: sequence", "changed meanwhile", "one at rest");
-    c.read(layer, sequence, {static_cast<float*>(keys.data), {heads, rows, shape.head_dim}},
-           {static_cast<float*>(values.data), {heads, rows, shape.value_dim}});
+    auto* const key_rows = static_cast<float*>(keys.data);
+    auto* const value_rows = static_cast<float*>(values.data);
+    c.read(layer, sequence, {key_rows, {heads, rows, shape.head_dim}},
+           {value_rows, {heads, rows, shape.value_dim}});
   });
   return nb::make_tuple(key, value);
 }
