@@ -15,7 +15,7 @@ REGARD = os.environ.get("REGARD_CLI", str(ROOT / "build/release/bin/regard"))
 PEERS_PYTHON = ROOT / "build/peers/venv/bin/python"
 LIBRARY = ROOT / "build/release/bench/libregard.so"
 SMALL = "prefill.fp32.d64.n128.*"
-NAME = r"(prefill|decode|rows|window|threads2|memory)(\.[a-z0-9_]+)+"
+NAME = r"(prefill|decode|pages|rows|window|threads2|memory)(\.[a-z0-9_]+)+"
 
 pytestmark = pytest.mark.skipif(not os.access(REGARD, os.X_OK), reason=f"no {REGARD}: ./dev build")
 
@@ -49,7 +49,7 @@ def test_list_names_all_cases():
     names = result.stdout.splitlines()
     assert result.returncode == 0 and result.stderr == "" and len(names) == len(set(names)) > 50
     assert [name for name in names if not re.fullmatch(NAME, name)] == []
-    assert {"prefill.fp32.d128.n4096.full", "decode.bf16.ratio4.n65536", "memory.fp32.n65536.h8"} <= set(names)
+    assert {"prefill.fp32.d128.n4096.full", "decode.bf16.ratio4.n65536", "decode.int8.ratio4.n65536", "pages.fp16.p16.n65536", "memory.fp32.n65536.h8"} <= set(names)
 
 
 def test_list_of_some_cases():
