@@ -44,6 +44,7 @@ class PagedProblem {
   double seconds() {
     return seconds_of(cpu_seconds, kLeastSeconds, [&] { run(); });
   }
+  const Plan& plan() const { return plan_; }
   /// Of keys, values and scales.
   double bytes() const {
     const KvCacheShape& shape = cache_.shape();
@@ -102,7 +103,11 @@ Case pages_case(DType dtype, std::int64_t page_size) {
     const auto pages = std::make_shared<PagedProblem>(dtype, page_size);
     const auto whole = std::make_shared<PagedProblem>(dtype, kKvLen);
     const double bytes = pages->bytes() * kGiga;
-    return {[=]() -> Pair { return {bytes / pages->seconds(), bytes / whole->seconds()}; }};
+    return {[=]() -> Pair { return {bytes / pages->seconds(), bytes / whole->seconds()}; },
+            {},
+            [=](const MachineLimits& limits, double) {
+              return bytes / pages->plan().predict(limits).seconds;
+            }};
   };
   return {.name = "pages." + name_of_type(dtype) + ".p" + std::to_string(page_size) + ".n" +
                   std::to_string(kKvLen),
@@ -119,9 +124,14 @@ Case int8_case() {
     const auto loops = std::make_shared<ReadLoops>(std::vector<Bytes>{memory->bytes()});
     const double bytes = work->bytes() * kGiga;
     return {[=, &machine = context.machine]() -> Pair {
-      // `memory` is named so that it lives as long as the loops.
-      return {bytes / work->seconds(), memory->bytes().empty() ? 0 : machine.bytes(*loops) * kGiga};
-    }};
+              // `memory` is named so that it lives as long as the loops.
+              return {bytes / work->seconds(),
+                      memory->bytes().empty() ? 0 : machine.bytes(*loops) * kGiga};
+            },
+            {},
+            [=](const MachineLimits& limits, double) {
+              return bytes / work->plan().predict(limits).seconds;
+            }};
   };
   return {.name = "decode.int8.ratio" + std::to_string(kRatio) + ".n" + std::to_string(kKvLen),
           .unit = "GB/s",

@@ -25,7 +25,7 @@ right after the other, on one thread by its CPU time: multiply-adds in
 registers, the same with pairs of bf16, or the fastest of several loops that
 read the case's own keys and values. docs/benchmarks.md says more; so does
 ./dev bench --peers, which puts other libraries beside regard.
-All cases take some five minutes and up to 1 GiB. Ctrl-C ends with what there is.
+All cases take some six minutes and up to 2 GiB. Ctrl-C ends with what there is.
 
 Examples:
   regard bench
