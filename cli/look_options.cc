@@ -21,7 +21,8 @@ constexpr const char* kFooter = R"(
 A word is what the model's tokenizer splits the text into at spaces and
 punctuation: attention to it is the sum over its pieces, attention from it their
 mean. Sinks are [CLS], [SEP] and punctuation, where heads put what they have no
-other use for; in a model that decodes also special tokens and the first word. Layers and heads count from 0; without --layer and --head all of
+other use for; in a model that decodes also special tokens, white space and the
+first word. Layers and heads count from 0; without --layer and --head all of
 them are shown, in text as their mean.
 Weights say where the model looked. They are not an explanation of what it does.
 
