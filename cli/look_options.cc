@@ -49,7 +49,7 @@ void add_options(CLI::App& app, LookOptions& options, Texts& texts) {
     return app.add_option(name, value, what)->type_name(type);
   };
   add("TEXT", options.text, "", "The text; - reads standard input")->required();
-  add("--model", options.model, "MODEL", "A name or a path; minilm, or smollm2 if --generated");
+  add("--model", options.model, "MODEL", "A name or a path; minilm, smollm2 if --generated");
   app.add_flag("--generated", texts.generated, "Answer TEXT, show where each new token looked");
   add("--max-tokens", texts.max_tokens, "N", "With --generated: at most so many; 32 by default");
   app.add_flag("--raw", options.raw, "With --generated: no template, TEXT as it is");
