@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -140,6 +141,8 @@ nb::tuple read(CacheObject& cache, Sequence sequence, std::int64_t layer) {
     if (c.length(sequence) != rows) refuse("read: sequence", "changed meanwhile", "one at rest");
     auto* const key_rows = static_cast<float*>(keys.data);
     auto* const value_rows = static_cast<float*>(values.data);
+    std::fill_n(key_rows, heads * rows * shape.head_dim, 0.0F);  // evicted rows stay so
+    std::fill_n(value_rows, heads * rows * shape.value_dim, 0.0F);
     c.read(layer, sequence, {key_rows, {heads, rows, shape.head_dim}},
            {value_rows, {heads, rows, shape.value_dim}});
   });

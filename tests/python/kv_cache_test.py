@@ -84,6 +84,7 @@ def test_a_window_gives_pages_back():
     before = cache.stats()["used_pages"]
     cache.evict(sequence, 4, 50)
     assert cache.stats()["used_pages"] < before
+    assert not cache.read(sequence)[0][:, 32:128].any(), "what is gone reads as zeros"
     query = RNG.standard_normal((4, 1, 32), dtype=np.float32)
     assert cache.attention(query, sequence, window=(40, 0)).shape == (4, 1, 32)
     with pytest.raises(ValueError, match="evicted|forgotten|there any more"):
