@@ -189,6 +189,7 @@ class Session {
     if (!arguments_.raw) {
       chat_ = model::ChatTemplate::load(found_.source());
       options.end_ids = chat_->end_ids(tokenizer_);
+      options.is_answer = true;
     }
     options.progress = [this](std::int64_t done, std::int64_t all) {
       if (all > 512) progress_.say("reading the prompt", done, all);

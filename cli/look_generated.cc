@@ -24,7 +24,7 @@ std::int64_t skip_space(const std::string& text, std::int64_t begin, std::int64_
 std::vector<model::Token> spell(const model::Tokenizer& tokenizer,
                                 const std::vector<std::int32_t>& ids, std::string& text) {
   std::vector<model::Token> tokens;
-  model::TextStream stream;
+  model::TextStream stream(tokenizer.drops_blank());
   std::size_t open = 0;  // tokens from here on have no end yet
   const auto take = [&](const std::string& complete) {
     text += complete;

@@ -116,6 +116,7 @@ class GenerationObject {
       for (const auto& [role, content] : request.messages) messages.push_back({role, content});
       prompt_ids_ = chat.encode(messages, tokenizer);
       request.options.end_ids = chat.end_ids(tokenizer);
+      request.options.is_answer = true;
     }
     if (prompt_ids_.empty()) refuse("generate: prompt", "empty", "at least one token");
   }

@@ -56,12 +56,13 @@ AddedTokens::Part AddedTokens::next_match(std::string_view text, std::size_t at)
   return {text.size(), text.size(), nullptr};
 }
 
-std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text) const {
+std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool parse_special) const {
   std::vector<Part> parts;
   std::size_t done = 0;  // end of the last token, its white space included
   for (Part match = next_match(text, 0); match.token != nullptr;) {
     auto [begin, end, token] = match;
     match = next_match(text, end);
+    if (token->special && !parse_special) continue;
     if (token->single_word && touches_word(text, begin, end)) continue;
     if (token->lstrip) begin = before_whitespace(text, begin, done);
     if (token->rstrip) end = after_whitespace(text, end);

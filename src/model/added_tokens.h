@@ -41,8 +41,8 @@ class AddedTokens {
   bool empty() const { return tokens_.empty(); }
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 
-  /// Parts in order; together they are the text.
-  std::vector<Part> split(std::string_view text) const;
+  /// Parts in order; together they are the text. parse_special: special tokens are found as well.
+  std::vector<Part> split(std::string_view text, bool parse_special = true) const;
 
  private:
   // The next match at or after `at`, or one with a null token.

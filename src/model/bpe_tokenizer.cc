@@ -1,16 +1,15 @@
-// src/model/bpe_tokenizer.cc - byte-level BPE: text to tokens and back.
+// src/model/bpe_tokenizer.cc - byte pair encoding: text to tokens and back.
 #include "model/bpe_tokenizer.h"
 
 #include <algorithm>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "model/json.h"
 #include "model/unicode.h"
 
 namespace regard::model {
 namespace {
-
-using Parts = std::vector<AddedTokens::Part>;
 
 template <class Visit>
 void for_added(const BpeVocabulary& vocabulary, const Visit& visit) {
@@ -20,22 +19,26 @@ void for_added(const BpeVocabulary& vocabulary, const Visit& visit) {
 
 std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
   // `tokenizers` reads every token as bytes if it can, else as it is written.
-  const auto piece = [](const std::string& text) { return bytes_of_piece(text).value_or(text); };
+  const auto piece = [&](const std::string& text) {
+    if (vocabulary.sentencepiece) return sentencepiece_bytes(text);
+    return bytes_of_piece(text).value_or(text);
+  };
   std::vector<std::string> pieces;
   for (const std::string& text : vocabulary.texts) pieces.push_back(piece(text));
+  const bool scored = vocabulary.sentencepiece && !vocabulary.sentencepiece->scores.empty();
   for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
     if (id >= pieces.size()) pieces.resize(id + 1);
-    pieces[id] = piece(token.content);
+    pieces[id] = scored ? token.content : piece(token.content);  // llama.cpp leaves them as they are
   });
   return pieces;
 }
 
-/// Pieces that byte pairs may become: a special token is never merged into being.
+/// Pieces that pairs may become: a special token is never merged into being.
 std::vector<std::string> mergeable(const BpeVocabulary& vocabulary) {
   std::vector<std::string> pieces;
   for (const std::string& text : vocabulary.texts)
-    pieces.push_back(bytes_of_piece(text).value_or(""));
+    pieces.push_back(vocabulary.sentencepiece ? text : bytes_of_piece(text).value_or(""));
   for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
     if (token.special && id < pieces.size() && pieces[id].size() > 1) pieces[id].clear();
@@ -49,20 +52,43 @@ std::string merge_part(const std::string& text) {
                               " is no token, expected every part of a merge to be one");
 }
 
-BytePairs make_model(const BpeVocabulary& vocabulary, const std::string& name) {
+BytePairs::Merges byte_merges(const BpeVocabulary& vocabulary) {
+  BytePairs::Merges merges;
+  for (const auto& [left, right] : vocabulary.merges)
+    merges.emplace_back(merge_part(left), merge_part(right));
+  return merges;
+}
+
+/// But for those of special tokens.
+BytePairs::Merges character_merges(const BpeVocabulary& vocabulary) {
+  std::unordered_set<std::string> special;
+  for_added(vocabulary, [&](const AddedToken& token) {
+    if (token.special) special.insert(token.content);
+  });
+  BytePairs::Merges merges;
+  for (const auto& [left, right] : vocabulary.merges) {
+    if (!special.contains(left) && !special.contains(right) && !special.contains(left + right))
+      merges.emplace_back(left, right);
+  }
+  return merges;
+}
+
+std::variant<BytePairs, ScoredPieces> make_model(const BpeVocabulary& vocabulary,
+                                                 const std::string& name) {
+  const auto& sentencepiece = vocabulary.sentencepiece;
+  PairOptions options{.ignore_merges = vocabulary.ignore_merges};
   try {
-    std::vector<std::pair<std::string, std::string>> merges;
-    for (const auto& [left, right] : vocabulary.merges)
-      merges.emplace_back(merge_part(left), merge_part(right));
-    return {mergeable(vocabulary), merges, vocabulary.ignore_merges};
+    if (!sentencepiece) return BytePairs(mergeable(vocabulary), byte_merges(vocabulary), options);
+    if (!sentencepiece->scores.empty())
+      return ScoredPieces(mergeable(vocabulary), sentencepiece->scores);
+    options.characters = true;
+    options.byte_fallback = sentencepiece->byte_fallback;
+    options.unk_id = sentencepiece->unk_id;
+    options.fuse_unk = sentencepiece->fuse_unk;
+    return BytePairs(mergeable(vocabulary), character_merges(vocabulary), options);
   } catch (const std::invalid_argument& error) {
     throw std::runtime_error(name + ": the vocabulary: " + error.what());
   }
-}
-
-Parts parts_of(std::string_view text, const AddedTokens& added, bool parse_special) {
-  if (parse_special) return added.split(text);
-  return text.empty() ? Parts{} : Parts{{0, text.size(), nullptr}};
 }
 
 /// How many of the code points from one end of a token on are blanks.
@@ -178,10 +204,10 @@ void BpeTokenizer::add_words(const AlignedText& text, std::size_t begin, std::si
   }
   // The added blank stands for the character after it.
   const auto place = [&](std::size_t at) { return begin + std::max(at, added) - added; };
-  std::vector<BytePairs::Part> pieces;
+  std::vector<WordToken> pieces;
   vocabulary_.pattern.for_words(part, [&](std::size_t first, std::size_t last) {
     pieces.clear();
-    model_.split(part.substr(first, last - first), pieces);
+    split(part.substr(first, last - first), pieces);
     for (const auto& [id, size] : pieces) {
       const std::size_t from = first;
       first += size;
@@ -192,31 +218,76 @@ void BpeTokenizer::add_words(const AlignedText& text, std::size_t begin, std::si
   });
 }
 
-void BpeTokenizer::add_part(std::string_view part, std::size_t offset, bool parse_special,
-                            Encoding& encoding) const {
+bool BpeTokenizer::needs_blank(std::string_view part, std::size_t offset,
+                               const EncodeOptions& options) const {
+  using Prefix = SentencePiece::Prefix;
+  const Prefix prefix = vocabulary_.sentencepiece->prefix;
+  if (prefix == Prefix::kNever || prefix == Prefix::kEach) return prefix == Prefix::kEach;
+  if (part.starts_with(' ') || part.starts_with(SentencePiece::kBlankText)) return false;
+  return prefix == Prefix::kEachWithout || (offset == 0 && options.at_begin);
+}
+
+/// Of SentencePiece, which merges all of a part: it has no words, so they are those that GPT-2's
+/// pattern cuts the part into.
+void BpeTokenizer::add_with_blanks(const AlignedText& text, std::size_t begin, std::size_t end,
+                                   Encoding& encoding) const {
+  const ByteRange all = text.source(begin, end);
+  std::vector<std::size_t> word_ends;
+  WordPattern{}.for_words(encoding.given.substr(all.begin, all.end - all.begin),
+                          [&](std::size_t, std::size_t last) { word_ends.push_back(last); });
+  std::vector<WordToken> pieces;
+  split(std::string_view(text.text()).substr(begin, end - begin), pieces);
+  std::size_t word = 0;
+  for (const auto& [id, size] : pieces) {
+    const ByteRange source = text.source(begin, begin + size);
+    begin += size;
+    while (all.begin + word_ends[word] <= source.begin) ++word;
+    add(id, source, std::nullopt, encoding);
+    encoding.tokens.back().word = encoding.words + static_cast<std::int64_t>(word);
+  }
+  encoding.words += std::ssize(word_ends);
+}
+
+void BpeTokenizer::add_part(std::string_view part, std::size_t offset, Encoding& encoding) const {
+  const auto& sentencepiece = vocabulary_.sentencepiece;
+  const auto blanks_written = [&](std::string_view of, std::size_t at) {
+    return with_written_blanks(of, at, needs_blank(of, at, encoding.options));
+  };
   AlignedText text(offset);
   if (vocabulary_.compose) {
     text = compose(part, offset);
+  } else if (sentencepiece && sentencepiece->normalizes) {
+    text = blanks_written(part, offset);
   } else {
     text.append(part);
   }
   for (const auto& [begin, end, token] :
-       parts_of(text.text(), vocabulary_.added.normalized, parse_special)) {
-    if (token == nullptr) {
-      add_words(text, begin, end, encoding);
-    } else {
+       vocabulary_.added.normalized.split(text.text(), encoding.options.parse_special)) {
+    if (token != nullptr) {
       add_token(*token, text.source(begin, end), encoding);
+    } else if (!sentencepiece) {
+      add_words(text, begin, end, encoding);
+    } else if (sentencepiece->normalizes) {
+      add_with_blanks(text, begin, end, encoding);
+    } else {
+      const AlignedText written =
+          blanks_written(part.substr(begin, end - begin), offset + begin);
+      add_with_blanks(written, 0, written.text().size(), encoding);
     }
   }
 }
 
+void BpeTokenizer::split(std::string_view word, std::vector<WordToken>& tokens) const {
+  std::visit([&](const auto& model) { model.split(word, tokens); }, model_);
+}
+
 std::vector<Token> BpeTokenizer::encode(std::string_view given,
                                         const EncodeOptions& options) const {
-  Encoding encoding{given, {}, 0};
+  Encoding encoding{given, options, {}, 0};
   for (const auto& [begin, end, token] :
-       parts_of(given, vocabulary_.added.raw, options.parse_special)) {
+       vocabulary_.added.raw.split(given, options.parse_special)) {
     if (token == nullptr) {
-      add_part(given.substr(begin, end - begin), begin, options.parse_special, encoding);
+      add_part(given.substr(begin, end - begin), begin, encoding);
     } else {
       add_token(*token, {begin, end}, encoding);
     }

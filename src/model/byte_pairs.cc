@@ -1,9 +1,8 @@
-// src/model/byte_pairs.cc - byte pair encoding over bytes.
+// src/model/byte_pairs.cc - byte pair encoding by a list of merges.
 #include "model/byte_pairs.h"
 
 #include <algorithm>
-#include <array>
-#include <queue>
+#include <cstdio>
 #include <stdexcept>
 
 #include "model/json.h"
@@ -23,20 +22,6 @@ std::array<char32_t, 256> characters() {
   return of;
 }
 
-/// A symbol of a word that is being merged: a token, and its neighbours.
-struct Symbol {
-  std::int32_t id;
-  std::int32_t previous, next;  ///< -1: none
-  std::size_t size;             ///< 0: merged into another
-};
-
-struct Candidate {
-  std::int32_t rank, left, left_id, right_id, id;
-  bool operator>(const Candidate& other) const {
-    return rank != other.rank ? rank > other.rank : left > other.left;
-  }
-};
-
 }  // namespace
 
 std::optional<std::string> bytes_of_piece(std::string_view piece) {
@@ -55,24 +40,35 @@ std::optional<std::string> bytes_of_piece(std::string_view piece) {
   return result;
 }
 
-BytePairs::BytePairs(const std::vector<std::string>& pieces,
-                     const std::vector<std::pair<std::string, std::string>>& merges,
-                     bool ignore_merges)
-    : ignore_merges_(ignore_merges) {
+std::string byte_token(unsigned char byte) {
+  char text[8];
+  std::snprintf(text, sizeof text, "<0x%02X>", byte);
+  return text;
+}
+
+std::optional<char> byte_of_token(std::string_view piece) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return std::nullopt;
+  const auto high = kDigits.find(piece[3]), low = kDigits.find(piece[4]);
+  if (high == kDigits.npos || low == kDigits.npos) return std::nullopt;
+  return static_cast<char>(16 * high + low);
+}
+
+BytePairs::BytePairs(const std::vector<std::string>& pieces, const Merges& merges,
+                     const PairOptions& options)
+    : options_(options) {
   for (std::size_t id = 0; id < pieces.size(); ++id) {
     if (!pieces[id].empty()) ids_.try_emplace(pieces[id], static_cast<std::int32_t>(id));
   }
   const auto id_of = [&](const std::string& piece) {
-    const auto found = ids_.find(piece);
-    if (found == ids_.end())
-      throw std::invalid_argument(in_quotes(piece) +
-                                  " is no token, expected every part of a merge "
-                                  "to be one");
-    return found->second;
+    if (const std::int32_t id = find(piece); id >= 0) return id;
+    throw std::invalid_argument(in_quotes(piece) +
+                                " is no token, expected every part of a merge to be one");
   };
   for (std::size_t b = 0; b < 256; ++b) {
-    const auto found = ids_.find(std::string(1, static_cast<char>(b)));
-    bytes_[b] = found == ids_.end() ? -1 : found->second;
+    const auto byte = static_cast<unsigned char>(b);
+    bytes_[b] =
+        find(options.characters ? byte_token(byte) : std::string(1, static_cast<char>(byte)));
   }
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
@@ -81,47 +77,47 @@ BytePairs::BytePairs(const std::vector<std::string>& pieces,
   }
 }
 
-void BytePairs::split(std::string_view word, std::vector<Part>& parts) const {
-  if (ignore_merges_) {
-    const auto whole = ids_.find(std::string(word));
-    if (whole != ids_.end()) return parts.push_back({whole->second, word.size()});
+std::int32_t BytePairs::find(std::string_view piece) const {
+  const auto found = ids_.find(std::string(piece));
+  return found == ids_.end() ? -1 : found->second;
+}
+
+void BytePairs::add_characters(std::string_view word, Symbols& symbols) const {
+  bool unknown = false;  // whether the last one was
+  for (std::size_t at = 0; at < word.size();) {
+    const std::size_t begin = at;
+    next_code_point(word, at);
+    const std::string_view character = word.substr(begin, at - begin);
+    const std::int32_t id = find(character);
+    const bool was_unknown = std::exchange(unknown, id < 0 && !options_.byte_fallback);
+    if (id >= 0) {
+      symbols.add(id, character.size());
+    } else if (options_.byte_fallback) {
+      for (const char byte : character) symbols.add(bytes_[static_cast<unsigned char>(byte)], 1);
+    } else if (was_unknown && options_.fuse_unk) {
+      symbols.extend(character.size());
+    } else {
+      symbols.add(options_.unk_id.value_or(-1), character.size());
+    }
   }
-  const auto n = static_cast<std::int32_t>(word.size());
-  std::vector<Symbol> symbols;
-  symbols.reserve(word.size());
-  for (std::int32_t i = 0; i < n; ++i) {
-    const auto byte = static_cast<unsigned char>(word[static_cast<std::size_t>(i)]);
-    symbols.push_back({bytes_[byte], i - 1, i + 1 < n ? i + 1 : -1, 1});
+}
+
+void BytePairs::split(std::string_view word, std::vector<WordToken>& tokens) const {
+  if (options_.ignore_merges) {
+    if (const std::int32_t whole = find(word); whole >= 0)
+      return tokens.push_back({whole, word.size()});
   }
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto consider = [&](std::int32_t left) {
-    if (left < 0) return;
-    const Symbol& a = symbols[static_cast<std::size_t>(left)];
-    if (a.next < 0) return;
-    const Symbol& b = symbols[static_cast<std::size_t>(a.next)];
-    const auto found = merges_.find(pair(a.id, b.id));
-    if (found != merges_.end())
-      queue.push({found->second.rank, left, a.id, b.id, found->second.id});
-  };
-  for (std::int32_t i = 0; i + 1 < n; ++i) consider(i);
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
-    Symbol& a = symbols[static_cast<std::size_t>(best.left)];
-    if (a.size == 0 || a.next < 0 || a.id != best.left_id) continue;
-    Symbol& b = symbols[static_cast<std::size_t>(a.next)];
-    if (b.id != best.right_id) continue;
-    a.id = best.id;
-    a.size += b.size;
-    a.next = b.next;
-    b.size = 0;
-    if (a.next >= 0) symbols[static_cast<std::size_t>(a.next)].previous = best.left;
-    consider(a.previous);
-    consider(best.left);
+  Symbols symbols(word.size());
+  if (options_.characters) {
+    add_characters(word, symbols);
+  } else {
+    for (const char byte : word) symbols.add(bytes_[static_cast<unsigned char>(byte)], 1);
   }
-  for (const Symbol& symbol : symbols) {
-    if (symbol.size > 0) parts.push_back({symbol.id, symbol.size});
-  }
+  symbols.merge([&](const auto& left, const auto& right) -> std::optional<Merge> {
+    const auto found = merges_.find(pair(left.id, right.id));
+    return found == merges_.end() ? std::nullopt : std::optional(found->second);
+  });
+  symbols.for_each([&](const auto& symbol) { tokens.push_back({symbol.id, symbol.size}); });
 }
 
 }  // namespace regard::model

@@ -289,8 +289,8 @@ std::vector<std::int32_t> ChatTemplate::encode(std::span<const Message> messages
   // and hold no special token are one text to the tokenizer.
   std::string plain;
   const auto flush = [&] {
-    for (const Token& token :
-         tokenizer.encode(plain, {.add_special = false, .parse_special = false}))
+    for (const Token& token : tokenizer.encode(
+             plain, {.add_special = false, .parse_special = false, .at_begin = ids.empty()}))
       ids.push_back(token.id);
     plain.clear();
   };

@@ -100,7 +100,7 @@ void Generation::prompt(std::span<const std::int32_t> ids) {
   pending_.clear();
   rest_.clear();
   waiting_.reset();
-  stream_ = {};
+  stream_ = TextStream(options_.is_answer && tokenizer_.drops_blank());
   stop_ = StopReason::kNone;
   stats_.prompt_tokens += std::ssize(ids);
   stats_.cached_tokens += keep;

@@ -183,7 +183,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
   for (const std::int32_t id : ids) {
     if (!bpe.is_special(id)) bytes += bpe.bytes(id);
   }
-  TextStream stream;
+  TextStream stream(bpe.drops_blank());
   std::string text = stream.push(bytes);
   return text += stream.finish();
 }
@@ -194,10 +194,15 @@ std::string_view Tokenizer::piece(std::int32_t id) const { return impl_->bpe().p
 std::optional<std::int32_t> Tokenizer::find(std::string_view piece) const {
   return impl_->bpe().find(piece);
 }
+bool Tokenizer::drops_blank() const { return impl_->bpe().drops_blank(); }
 std::optional<std::int32_t> Tokenizer::bos() const { return impl_->bpe().bos(); }
 std::optional<std::int32_t> Tokenizer::eos() const { return impl_->bpe().eos(); }
 
 std::string TextStream::push(std::string_view bytes) {
+  if (drop_blank_ && !bytes.empty()) {
+    drop_blank_ = false;
+    if (bytes.front() == ' ') bytes.remove_prefix(1);
+  }
   pending_ += bytes;
   std::string text;
   const std::size_t open = append_lossy(text, pending_);

@@ -108,6 +108,27 @@ Piece read_special_pair(const JsonField& field, const Ids& ids) {
 
 }  // namespace
 
+std::optional<JsonField> present(const JsonField& object, std::string_view key) {
+  auto field = object.find(key);
+  return field && field->is_null() ? std::nullopt : field;
+}
+
+bool is_true(const JsonField& object, std::string_view key, bool otherwise) {
+  const auto field = object.find(key);
+  return field ? field->boolean() : otherwise;
+}
+
+std::vector<JsonField> steps_of(const JsonField& field, std::string_view list) {
+  if (field.at("type").text() != "Sequence") return {field};
+  field.only_keys({"type", list});
+  std::vector<JsonField> steps;
+  for (const JsonField& each : field.at(list).elements()) {
+    const auto inner = steps_of(each, list);
+    steps.insert(steps.end(), inner.begin(), inner.end());
+  }
+  return steps;
+}
+
 void Ids::add(const std::string& text, std::int32_t id, const JsonField& field) {
   const auto [at, is_new] = texts_.emplace(id, text);
   if (!is_new)

@@ -22,6 +22,12 @@ inline constexpr std::size_t kMaxPieceBytes = 1000;
 /// Throws if the file has a part that is not known, or another version.
 void check_file(const JsonField& file);
 
+/// A member that is there and not null.
+std::optional<JsonField> present(const JsonField& object, std::string_view key);
+bool is_true(const JsonField& object, std::string_view key, bool otherwise);
+/// The steps that a Sequence, and those within it, come to; `list` is its key for them.
+std::vector<JsonField> steps_of(const JsonField& field, std::string_view list);
+
 /// Every piece of a file by its text and by its id, added tokens included.
 class Ids {
  public:

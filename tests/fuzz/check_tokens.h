@@ -68,7 +68,7 @@ inline void check_tokens(const model::Tokenizer& tokenizer, std::string_view tex
 inline void check_decoding(const model::Tokenizer& tokenizer, std::string_view text, bool keeps) {
   std::vector<std::int32_t> ids;
   std::string bytes, streamed;
-  model::TextStream stream;
+  model::TextStream stream(tokenizer.drops_blank());
   for (const auto& token : tokenizer.encode(text, {.add_special = false, .parse_special = false})) {
     ids.push_back(token.id);
     bytes += tokenizer.bytes(token.id);

@@ -21,6 +21,9 @@ struct GenerateOptions {
   std::int64_t max_tokens = 256;           ///< of one answer
   std::vector<std::string> stop = {};      ///< texts that end an answer and are not part of it
   std::vector<std::int32_t> end_ids = {};  ///< tokens that do
+  /// The answer to a conversation is a text of its own, which decodes without the blank that
+  /// SentencePiece puts before one; else it goes on with the prompt's.
+  bool is_answer = false;
   /// A token sees the first `sinks` tokens and the last `window`; pages that nobody will see again
   /// are given back. 0: all before it.
   std::int64_t sinks = 4, window = 0;
