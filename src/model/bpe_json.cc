@@ -141,10 +141,7 @@ class JsonReader {
   void read_added() {
     const JsonField field = file_.at("added_tokens");
     const auto normalize = [&](std::string_view text) {
-      if (v_.sentencepiece && v_.sentencepiece->normalizes) {
-        const bool prefix = v_.sentencepiece->prefix == SentencePiece::Prefix::kEach;
-        return with_written_blanks(text, 0, prefix).text();
-      }
+      if (v_.sentencepiece) return v_.sentencepiece->normalized(text);
       return v_.compose ? compose(text, 0).text() : std::string(text);
     };
     v_.added = read_added_tokens(field, ids_, pieces_, normalize);

@@ -25,11 +25,17 @@ std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
   };
   std::vector<std::string> pieces;
   for (const std::string& text : vocabulary.texts) pieces.push_back(piece(text));
-  const bool scored = vocabulary.sentencepiece && !vocabulary.sentencepiece->scores.empty();
+  const auto& sentencepiece = vocabulary.sentencepiece;
+  const auto added_piece = [&](const AddedToken& token) {
+    // llama.cpp leaves them as they are; `tokenizers` knows them as they are looked for.
+    if (sentencepiece && !sentencepiece->scores.empty()) return token.content;
+    const bool changes = sentencepiece && token.normalized;
+    return piece(changes ? sentencepiece->normalized(token.content) : token.content);
+  };
   for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
     if (id >= pieces.size()) pieces.resize(id + 1);
-    pieces[id] = scored ? token.content : piece(token.content);  // llama.cpp leaves them as they are
+    pieces[id] = added_piece(token);
   });
   return pieces;
 }

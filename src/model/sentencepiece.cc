@@ -128,6 +128,11 @@ AlignedText with_written_blanks(std::string_view part, std::size_t offset, bool 
   return text;
 }
 
+std::string SentencePiece::normalized(std::string_view text) const {
+  return normalizes ? with_written_blanks(text, 0, prefix == Prefix::kEach).text()
+                    : std::string(text);
+}
+
 std::string sentencepiece_bytes(const std::string& piece) {
   if (const auto byte = byte_of_token(piece)) return std::string(1, *byte);
   std::string bytes;

@@ -31,6 +31,9 @@ struct SentencePiece {
   bool byte_fallback = true;   ///< what is no piece is bytes, else unk_id
   std::optional<std::int32_t> unk_id;
   bool fuse_unk = false;
+
+  /// A text of its own as the normaliser leaves it.
+  std::string normalized(std::string_view text) const;
 };
 
 /// From a tokenizer.json's normalizer, pre_tokenizer and decoder, a Sequence: all but the model.

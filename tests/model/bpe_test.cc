@@ -389,9 +389,17 @@ TEST(BpeGguf, RefusesPatternsThatItDoesNotCompute) {
             std::string::npos);
 }
 
-TEST(BpeGguf, GivesTheIdsOfLlamaCpp) {
+class GgufVocabulary : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Files, GgufVocabulary, ::testing::Values("gpt-2", "llama-spm", "phi-3"),
+                         [](const auto& file) {
+                           std::string name = file.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST_P(GgufVocabulary, GivesTheIdsOfLlamaCpp) {
   const std::filesystem::path path =
-      REGARD_SOURCE_DIR "/../shared/data/gguf-vocab/ggml-vocab-gpt-2.gguf";
+      REGARD_SOURCE_DIR "/../shared/data/gguf-vocab/ggml-vocab-" + std::string(GetParam()) + ".gguf";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
   const Tokenizer tokenizer = Tokenizer::load(path);
   const auto lines = [&](const char* suffix, const std::string& separator) {
