@@ -62,8 +62,13 @@ struct RopeLlama3 {
   std::int64_t original_max_len = 8192;
 };
 
-using RopeScaling =
-    std::variant<std::monostate, RopeLinear, RopeNtk, RopeDynamicNtk, RopeYarn, RopeLlama3>;
+/// f_i / factors[i], R / 2 of them: any scaling that is written out, as in GGUF's rope_freqs.
+struct RopeFactors {
+  std::vector<double> factors;
+};
+
+using RopeScaling = std::variant<std::monostate, RopeLinear, RopeNtk, RopeDynamicNtk, RopeYarn,
+                                 RopeLlama3, RopeFactors>;
 
 struct RopeOptions {
   double base = 10000;

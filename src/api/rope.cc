@@ -71,6 +71,14 @@ void check(const RopeLlama3& llama, std::int64_t) {
   check_range("Rope: scaling.original_max_len", llama.original_max_len, 1, kMostExtent);
 }
 
+void check(const RopeFactors& written, std::int64_t rotary_dim) {
+  if (std::ssize(written.factors) != rotary_dim / 2)
+    refuse("Rope: scaling.factors.size()", std::to_string(written.factors.size()),
+           "rotary_dim / 2 (" + std::to_string(rotary_dim / 2) + ")");
+  for (const double factor : written.factors)
+    check_number("Rope: scaling.factors[]", factor, 0, false);
+}
+
 std::int64_t checked_rotary_dim(std::int64_t head_dim, const RopeOptions& options) {
   constexpr std::int64_t kMostDim = 1024;
   check_range("Rope: head_dim", head_dim, 1, kMostDim);

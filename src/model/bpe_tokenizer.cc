@@ -276,8 +276,7 @@ void BpeTokenizer::add_part(std::string_view part, std::size_t offset, Encoding&
     } else if (sentencepiece->normalizes) {
       add_with_blanks(text, begin, end, encoding);
     } else {
-      const AlignedText written =
-          blanks_written(part.substr(begin, end - begin), offset + begin);
+      const AlignedText written = blanks_written(part.substr(begin, end - begin), offset + begin);
       add_with_blanks(written, 0, written.text().size(), encoding);
     }
   }

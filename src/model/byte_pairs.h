@@ -28,7 +28,7 @@ struct PairOptions {
   bool ignore_merges = false;  ///< a word that is a piece is that piece
   bool characters = false;     ///< a word begins as code points, else as bytes
   // Of a code point that is no piece:
-  bool byte_fallback = false;                ///< it is its bytes, pieces such as "<0x0A>"
+  bool byte_fallback = false;               ///< it is its bytes, pieces such as "<0x0A>"
   std::optional<std::int32_t> unk_id = {};  ///< else it is this one
   bool fuse_unk = false;                    ///< neighbours are one
 };

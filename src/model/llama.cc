@@ -1,6 +1,7 @@
 // src/model/llama.cc - the Llama family (Llama, Mistral, Qwen2): its configuration and its layers,
 // from GGUF and from Hugging Face's files.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 #include <utility>
@@ -82,6 +83,8 @@ std::string describe(const RopeScaling& scaling) {
   if (const auto* llama3 = std::get_if<RopeLlama3>(&scaling))
     add(llama3->factor, llama3->low_freq_factor, llama3->high_freq_factor,
         llama3->original_max_len);
+  if (const auto* written = std::get_if<RopeFactors>(&scaling))
+    numbers.insert(numbers.end(), written->factors.begin(), written->factors.end());
   std::string text;
   for (const double number : numbers) text.append(" ").append(std::to_string(number));
   return text;
@@ -103,11 +106,13 @@ LoadedDecoder finish(DecoderConfig config, const TensorSource& source, const Nam
   return {std::move(config), std::move(weights), std::move(fingerprint)};
 }
 
-/// The bytes of all tensors, as progress counts them.
+constexpr std::string_view kFactors = "rope_freqs.weight";
+
+/// The bytes of all tensors that are weights, as progress counts them.
 std::int64_t tensor_bytes(const GgufFile& file) {
   std::int64_t bytes = 0;
   for (const auto& [name, tensor] : file.tensors())
-    bytes += static_cast<std::int64_t>(tensor.end - tensor.begin);
+    if (name != kFactors) bytes += static_cast<std::int64_t>(tensor.end - tensor.begin);
   return bytes;
 }
 
@@ -118,19 +123,35 @@ std::string family_of(const GgufFile& file) {
             ", expected \"llama\" (Llama, Mistral, SmolLM2) or \"qwen2\"");
 }
 
-RopeScaling gguf_scaling(const GgufFile& file, const std::string& prefix, std::int64_t context) {
-  if (file.has_tensor("rope_freqs.weight"))
-    file.fail(
-        "tensor \"rope_freqs.weight\" is there, expected none (Llama 3.1's scaling of "
-        "positions is read from Hugging Face's files alone)");
+/// Of Llama 3.1 and later: what the frequencies are divided by.
+RopeFactors gguf_factors(const GgufFile& file, std::int64_t rotary_dim) {
+  const std::array shape{rotary_dim / 2};
+  const std::vector<float> factors = file.read_f32(kFactors, shape);
+  for (const float factor : factors) {
+    if (!(factor > 0))
+      file.fail("tensor " + in_quotes(kFactors) + " has " + std::to_string(factor) +
+                ", expected numbers above 0");
+  }
+  return {{factors.begin(), factors.end()}};
+}
+
+RopeScaling gguf_scaling(const GgufFile& file, const std::string& prefix,
+                         const DecoderConfig& config) {
   const std::string* type = file.find<std::string>(prefix + "rope.scaling.type");
-  if (type == nullptr || *type == "none") return {};
+  const bool is_plain = type == nullptr || *type == "none";
+  if (file.has_tensor(kFactors)) {
+    if (is_plain) return gguf_factors(file, config.rope.rotary_dim);
+    file.fail(in_quotes(prefix + "rope.scaling.type") + " is " + in_quotes(*type) +
+              ", expected \"none\" beside the tensor " + in_quotes(kFactors));
+  }
+  if (is_plain) return {};
   const double factor = file.real(prefix + "rope.scaling.factor");
   if (*type == "linear") return RopeLinear{factor};
   if (*type == "yarn") {
-    return RopeYarn{.factor = factor,
-                    .original_max_len = file.integer(
-                        prefix + "rope.scaling.original_context_length", 1, kMost, context)};
+    return RopeYarn{
+        .factor = factor,
+        .original_max_len = file.integer(prefix + "rope.scaling.original_context_length", 1, kMost,
+                                         config.context_length)};
   }
   file.fail(in_quotes(prefix + "rope.scaling.type") + " is " + in_quotes(*type) +
             ", expected \"none\", \"linear\" or \"yarn\"");
@@ -155,7 +176,7 @@ DecoderConfig gguf_config(const GgufFile& file) {
   c.window = file.integer(prefix + "attention.sliding_window", 0, kMost, 0);
   c.rope.base = file.real(prefix + "rope.freq_base", 10000);
   c.rope.rotary_dim = file.integer(prefix + "rope.dimension_count", 2, c.head_dim, c.head_dim);
-  c.rope.scaling = gguf_scaling(file, prefix, c.context_length);
+  c.rope.scaling = gguf_scaling(file, prefix, c);
   // Llama's rows of queries and keys are stored so that pairs are neighbours; Qwen2's are not.
   c.rope.style = c.family == "llama" ? RopeStyle::kInterleaved : RopeStyle::kHalfSplit;
   const auto words = file.tensors().find("token_embd.weight");

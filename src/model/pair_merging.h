@@ -43,8 +43,8 @@ class Symbols {
   /// Makes the last one longer.
   void extend(std::size_t size) { symbols_.back().size += size; }
 
-  /// `find(left, right)` gives the merge of two neighbours, if there is one: any std::optional<Merge>.
-  /// Of equal ranks the leftmost goes first. O(n log n).
+  /// `find(left, right)` gives the merge of two neighbours, if there is one: any
+  /// std::optional<Merge>. Of equal ranks the leftmost goes first. O(n log n).
   template <class Find>
   void merge(const Find& find) {
     std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;

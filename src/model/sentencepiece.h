@@ -1,5 +1,5 @@
-// src/model/sentencepiece.h - what is SentencePiece's in byte pair encoding: blanks that are part of
-// pieces, bytes for what is no piece.
+// src/model/sentencepiece.h - what is SentencePiece's in byte pair encoding: blanks that are part
+// of pieces, bytes for what is no piece.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +39,8 @@ struct SentencePiece {
 /// From a tokenizer.json's normalizer, pre_tokenizer and decoder, a Sequence: all but the model.
 SentencePiece read_sentencepiece(const JsonField& file, const JsonField& decoder);
 
-/// A part of a text that begins at byte `offset` of it, its blanks written as kBlank. One that is put
-/// before it, `prefix`, stands for the character after it.
+/// A part of a text that begins at byte `offset` of it, its blanks written as kBlank. One that is
+/// put before it, `prefix`, stands for the character after it.
 AlignedText with_written_blanks(std::string_view part, std::size_t offset, bool prefix);
 
 /// What a piece stands for: blanks, or a byte.

@@ -82,6 +82,12 @@ RopeFrequencies scaled(const RopeLlama3& llama, double dim, double base) {
   return {f, 1};
 }
 
+RopeFrequencies scaled(const RopeFactors& written, double dim, double base) {
+  std::vector<double> f = plain(dim, base);
+  for (std::size_t i = 0; i < f.size(); ++i) f[i] /= written.factors[i];
+  return {f, 1};
+}
+
 }  // namespace
 
 RopeFrequencies rope_frequencies(std::int64_t rotary_dim, const RopeOptions& options) {

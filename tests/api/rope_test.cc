@@ -304,6 +304,16 @@ TEST(RopeScaling, Llama3) {
   EXPECT_EQ(rope.attention_factor(), 1);
 }
 
+TEST(RopeScaling, Factors) {
+  const Rope rope(8, {.base = 500000, .rotary_dim = 6, .scaling = RopeFactors{{1, 2.5, 32}}});
+  const Rope plain(8, {.base = 500000, .rotary_dim = 6});
+  ASSERT_EQ(rope.frequencies().size(), 3U);
+  EXPECT_EQ(rope.frequencies()[0], plain.frequencies()[0]);
+  EXPECT_EQ(rope.frequencies()[1], plain.frequencies()[1] / 2.5);
+  EXPECT_EQ(rope.frequencies()[2], plain.frequencies()[2] / 32);
+  EXPECT_EQ(rope.attention_factor(), 1);
+}
+
 template <class Call>
 std::string refusal(Call call) {
   try {
@@ -372,6 +382,12 @@ TEST(RopeErrors, Scaling) {
   wrong.mscale_all_dim = -1;
   EXPECT_EQ(scaling_refusal(wrong),
             name + "mscale_all_dim is -1, expected a finite number of at least 0");
+  EXPECT_EQ(scaling_refusal(RopeFactors{{1, 2}}),
+            name + "factors.size() is 2, expected rotary_dim / 2 (32)");
+  EXPECT_EQ(option_refusal(4, {.scaling = RopeFactors{{1, 0}}}),
+            name + "factors[] is 0, expected a finite number above 0");
+  EXPECT_EQ(option_refusal(4, {.scaling = RopeFactors{{std::nan(""), 1}}}),
+            name + "factors[] is nan, expected a finite number above 0");
   EXPECT_EQ(scaling_refusal(RopeLlama3{.factor = 0}),
             name + "factor is 0, expected a finite number above 0");
   EXPECT_EQ(scaling_refusal(RopeLlama3{.low_freq_factor = 0}),

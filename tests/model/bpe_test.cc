@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "model/gguf_writer.h"
 #include "model/json.h"
 #include "model/temp_folder.h"
 #include "regard/model/tokenizer.h"
@@ -12,6 +13,7 @@
 namespace regard::model {
 namespace {
 
+using testing::GgufWriter;
 using testing::message_of;
 
 const std::string kFolder = REGARD_SOURCE_DIR "/tests/golden/bpe/";
@@ -299,69 +301,26 @@ TEST(BpeErrors, RefusesAVocabularyThatLacksBytesAndHasAnUnknownToken) {
             std::string::npos);
 }
 
-/// Metadata of a GGUF file with the 256 bytes and <s> as its tokens.
-class GgufMetadata {
- public:
-  GgufMetadata() {
-    text("tokenizer.ggml.model", "gpt2");
-    std::vector<std::string> tokens;
-    const Json vocabulary = read_json(kFolder + "prefix.json").at("model").at("vocab");
-    for (const auto& [piece, id] : vocabulary.items()) {
-      if (id < 256) tokens.push_back(piece);
-    }
-    tokens.emplace_back("<s>");
-    key("tokenizer.ggml.tokens", kArray);
-    number(kText);
-    number<std::uint64_t>(tokens.size());
-    for (const std::string& token : tokens) put(token);
-    key("tokenizer.ggml.merges", kArray);
-    number(kText);
-    number<std::uint64_t>(0);
-    key("tokenizer.ggml.bos_token_id", kUint32);
-    number<std::uint32_t>(256);
+/// Metadata with the 256 bytes and <s> as its tokens.
+GgufWriter byte_level_gguf() {
+  GgufWriter metadata;
+  metadata.text("tokenizer.ggml.model", "gpt2");
+  std::vector<std::string> tokens;
+  const Json vocabulary = read_json(kFolder + "prefix.json").at("model").at("vocab");
+  for (const auto& [piece, id] : vocabulary.items()) {
+    if (id < 256) tokens.push_back(piece);
   }
-  void text(const std::string& name, const std::string& value) {
-    key(name, kText);
-    put(value);
-  }
-  void boolean(const std::string& name, bool value) {
-    key(name, kBool);
-    data_ += value ? '\1' : '\0';
-  }
-  std::string file() const {
-    std::string head = "GGUF";
-    const auto append = [&](auto x) { head.append(reinterpret_cast<const char*>(&x), sizeof x); };
-    append(std::uint32_t{3});
-    append(std::uint64_t{0});
-    append(entries_);
-    return head + data_;
-  }
-
- private:
-  static constexpr std::uint32_t kUint32 = 4, kBool = 7, kText = 8, kArray = 9;
-
-  template <class T>
-  void number(T x) {
-    data_.append(reinterpret_cast<const char*>(&x), sizeof x);
-  }
-  void put(const std::string& x) {
-    number<std::uint64_t>(x.size());
-    data_ += x;
-  }
-  void key(const std::string& name, std::uint32_t type) {
-    put(name);
-    number(type);
-    ++entries_;
-  }
-
-  std::uint64_t entries_ = 0;
-  std::string data_;
-};
+  tokens.emplace_back("<s>");
+  metadata.texts("tokenizer.ggml.tokens", tokens);
+  metadata.texts("tokenizer.ggml.merges", {});
+  metadata.integer("tokenizer.ggml.bos_token_id", 256);
+  return metadata;
+}
 
 TEST(BpeGguf, TakesWhatLlamaCppTakesFromTheNameOfThePattern) {
   const testing::TempFolder folder;
   const auto ids = [&](const std::string& pre, std::optional<bool> add_bos) {
-    GgufMetadata metadata;
+    GgufWriter metadata = byte_level_gguf();
     metadata.text("tokenizer.ggml.pre", pre);
     if (add_bos) metadata.boolean("tokenizer.ggml.add_bos_token", *add_bos);
     return ids_of(Tokenizer::load(folder.write("f.gguf", metadata.file())).encode("a"));
@@ -378,7 +337,7 @@ TEST(BpeGguf, TakesWhatLlamaCppTakesFromTheNameOfThePattern) {
 TEST(BpeGguf, RefusesPatternsThatItDoesNotCompute) {
   const testing::TempFolder folder;
   const auto error = [&](const char* pre) {
-    GgufMetadata metadata;
+    GgufWriter metadata = byte_level_gguf();
     if (pre != nullptr) metadata.text("tokenizer.ggml.pre", pre);
     const auto path = folder.write("f.gguf", metadata.file());
     return message_of<std::runtime_error>([&] { Tokenizer::load(path); });
@@ -398,8 +357,8 @@ INSTANTIATE_TEST_SUITE_P(Files, GgufVocabulary, ::testing::Values("gpt-2", "llam
                          });
 
 TEST_P(GgufVocabulary, GivesTheIdsOfLlamaCpp) {
-  const std::filesystem::path path =
-      REGARD_SOURCE_DIR "/../shared/data/gguf-vocab/ggml-vocab-" + std::string(GetParam()) + ".gguf";
+  const std::filesystem::path path = REGARD_SOURCE_DIR "/../shared/data/gguf-vocab/ggml-vocab-" +
+                                     std::string(GetParam()) + ".gguf";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
   const Tokenizer tokenizer = Tokenizer::load(path);
   const auto lines = [&](const char* suffix, const std::string& separator) {

@@ -8,10 +8,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "model/gguf_writer.h"
 #include "model/golden_bert.h"
 #include "model/temp_folder.h"
 #include "regard/model/decoder.h"
 #include "regard/model/safetensors.h"
+#include "regard/rope.h"
 
 namespace regard::model {
 namespace {
@@ -315,6 +317,118 @@ TEST(GgufGolden, QuantisedMatricesMeanTheirNumbers) {
 }
 
 /// What is said of a GGUF file in which `from` stands as `to`, of the same length.
+/// Rows of each head in the order of Llama's own files, pairs side by side.
+Tensor with_neighbours(const Tensor& matrix, std::int64_t heads) {
+  Tensor turned = matrix;
+  const std::int64_t columns = matrix.shape[1], rows = matrix.shape[0] / heads;
+  for (std::int64_t row = 0; row < matrix.shape[0]; ++row) {
+    const std::int64_t in_head = row % rows;
+    const std::int64_t from = row - in_head + in_head / 2 + in_head % 2 * (rows / 2);
+    std::copy_n(matrix.numbers.begin() + from * columns, columns,
+                turned.numbers.begin() + row * columns);
+  }
+  return turned;
+}
+
+/// The model "llama" as GGUF with these factors of its frequencies.
+std::string llama_gguf(const json& config, std::span<const float> factors,
+                       const char* scaling = "none") {
+  testing::GgufWriter file;
+  file.text("general.architecture", "llama");
+  const auto number = [&](const char* key, const char* from) {
+    file.integer(std::string("llama.") + key, config.at(from).get<std::uint32_t>());
+  };
+  number("block_count", "num_hidden_layers");
+  number("embedding_length", "hidden_size");
+  number("feed_forward_length", "intermediate_size");
+  number("attention.head_count", "num_attention_heads");
+  number("attention.head_count_kv", "num_key_value_heads");
+  number("context_length", "max_position_embeddings");
+  file.real("llama.attention.layer_norm_rms_epsilon", config.at("rms_norm_eps").get<float>());
+  file.real("llama.rope.freq_base", config.at("rope_parameters").at("rope_theta").get<float>());
+  file.text("llama.rope.scaling.type", scaling);
+  file.real("llama.rope.scaling.factor", 2);
+  const std::map<std::string, std::string> names{
+      {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
+      {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
+      {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+      {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+      {"mlp.down_proj", "ffn_down"}};
+  Tensors tensors = tensors_of("llama");
+  const auto put = [&](const std::string& name, const std::string& from) {
+    const Tensor& tensor = tensors.at(from + ".weight");
+    file.tensor(name + ".weight", tensor.shape, tensor.numbers);
+  };
+  put("token_embd", "model.embed_tokens");
+  put("output_norm", "model.norm");
+  put("output", "lm_head");
+  for (int layer = 0; layer < config.at("num_hidden_layers"); ++layer) {
+    const std::string number_text = std::to_string(layer), folder = "model.layers." + number_text;
+    for (const auto& [from, name] : names) {
+      Tensor& tensor = tensors.at(folder + "." + from + ".weight");
+      if (name == "attn_q") tensor = with_neighbours(tensor, config.at("num_attention_heads"));
+      if (name == "attn_k") tensor = with_neighbours(tensor, config.at("num_key_value_heads"));
+      put("blk." + number_text + "." + name, folder + "." + from);
+    }
+  }
+  const std::array shape{std::ssize(factors)};
+  file.tensor("rope_freqs.weight", shape, factors);
+  return file.file();
+}
+
+/// What llama.cpp's converter writes for Llama 3.1's scaling.
+std::vector<float> llama3_factors(const json& config) {
+  const json& rope = config.at("rope_parameters");
+  const auto dim = config.at("hidden_size").get<std::int64_t>() /
+                   config.at("num_attention_heads").get<std::int64_t>();
+  const double base = rope.at("rope_theta");
+  const Rope scaled(dim, {.base = base,
+                          .scaling = RopeLlama3{rope.at("factor"), rope.at("low_freq_factor"),
+                                                rope.at("high_freq_factor"),
+                                                rope.at("original_max_position_embeddings")}});
+  const Rope plain(dim, {.base = base});
+  std::vector<float> factors;
+  for (std::size_t i = 0; i < plain.frequencies().size(); ++i)
+    factors.push_back(static_cast<float>(plain.frequencies()[i] / scaled.frequencies()[i]));
+  return factors;
+}
+
+TEST(GgufRopeFactors, DivideTheFrequencies) {
+  const TempFolder folder;
+  const auto load_with = [&](const json& config, std::span<const float> factors) {
+    return Decoder::load(folder.write("m.gguf", llama_gguf(config, factors)));
+  };
+  const auto cases = cases_of("llama", 128);
+  const Case& llama3 = cases[0];
+  const Case& linear = cases[2];
+  ASSERT_EQ(llama3.config.at("rope_parameters").at("rope_type"), "llama3");
+  ASSERT_EQ(linear.config.at("rope_parameters").at("rope_type"), "linear");
+  const std::vector<float> written = llama3_factors(llama3.config), thirds(4, 3.0F), ones(4, 1.0F);
+  EXPECT_LE(error_of(load_with(llama3.config, written), llama3), llama3.bound());
+  EXPECT_LE(error_of(load_with(linear.config, thirds), linear), linear.bound());
+  EXPECT_GT(error_of(load_with(llama3.config, ones), llama3), 20 * llama3.bound());
+  EXPECT_NE(load_with(llama3.config, written).fingerprint(),
+            load_with(llama3.config, ones).fingerprint());
+}
+
+TEST(GgufRopeFactors, AreRefusedByName) {
+  const TempFolder folder;
+  const json config = cases_of("llama", 128)[0].config;
+  const auto refused_with = [&](std::vector<float> factors, const char* scaling = "none") {
+    const auto path = folder.write("m.gguf", llama_gguf(config, factors, scaling));
+    const std::string error = message_of<std::runtime_error>([&] { (void)Decoder::load(path); });
+    return error.substr(std::min(error.size(), path.string().size() + 2));
+  };
+  EXPECT_EQ(refused_with({1, 2, 0, 4}),
+            "tensor \"rope_freqs.weight\" has 0.000000, expected numbers above 0");
+  EXPECT_NE(refused_with({1, 2, 4}).find("tensor \"rope_freqs.weight\""), std::string::npos);
+  EXPECT_NE(refused_with({1, 2, std::nanf(""), 4}).find("expected finite numbers"),
+            std::string::npos);
+  EXPECT_EQ(refused_with({1, 2, 3, 4}, "linear"),
+            "\"llama.rope.scaling.type\" is \"linear\", expected \"none\" beside the tensor "
+            "\"rope_freqs.weight\"");
+}
+
 std::string refused_gguf(const std::string& model, const std::string& from, const std::string& to) {
   std::ifstream file(golden(model + ".gguf"), std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};

@@ -33,8 +33,8 @@ struct EncodeOptions {
   bool add_special = true;  ///< what the post-processor adds
   /// Special tokens such as <|im_end|> that the text spells out are those tokens, else text.
   bool parse_special = true;
-  /// Nothing comes before the text: a tokenizer whose texts begin with a blank puts one (Metaspace's
-  /// prepend_scheme "first").
+  /// Nothing comes before the text: a tokenizer whose texts begin with a blank puts one
+  /// (Metaspace's prepend_scheme "first").
   bool at_begin = true;
 };
 
@@ -42,8 +42,8 @@ struct EncodeOptions {
 /// pre-tokeniser and template post-processor, byte-level BPE with the patterns of GPT-2, Llama 3 or
 /// Qwen2, or BPE as of SentencePiece with byte_fallback), or from the metadata of a GGUF file
 /// (byte-level BPE, SentencePiece's). truncation and padding in the file are ignored. Immutable;
-/// thread safe. Errors are std::runtime_error: one line with the path, the thing, what came and what
-/// was wanted.
+/// thread safe. Errors are std::runtime_error: one line with the path, the thing, what came and
+/// what was wanted.
 class Tokenizer {
  public:
   /// Reads tokenizer.json, or a file whose name ends in .gguf. Throws on JSON that is not what it
@@ -58,17 +58,17 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Tokens of `text` as PyPI's tokenizers 0.23.3 gives them without truncation and padding, and
-  /// with a GGUF file as llama.cpp. Time and memory are linear in the text, n log n within a word of
-  /// BPE (SentencePiece: all of it), whose tokens may begin and end inside of a code point: begin
-  /// and end are then those of the code point. The options are for BPE; WordPiece is encoded as if
-  /// all were true. Throws std::invalid_argument on invalid UTF-8, with the byte's place.
+  /// with a GGUF file as llama.cpp. Time and memory are linear in the text, n log n within a word
+  /// of BPE (SentencePiece: all of it), whose tokens may begin and end inside of a code point:
+  /// begin and end are then those of the code point. The options are for BPE; WordPiece is encoded
+  /// as if all were true. Throws std::invalid_argument on invalid UTF-8, with the byte's place.
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // Of BPE; with WordPiece these throw std::logic_error.
   /// The text that the ids stand for, special tokens left out; as of TextStream(drops_blank()).
   std::string decode(std::span<const std::int32_t> ids) const;
-  /// Whether one blank at the beginning of a text's tokens is none of the text: SentencePiece puts it
-  /// there.
+  /// Whether one blank at the beginning of a text's tokens is none of the text: SentencePiece puts
+  /// it there.
   bool drops_blank() const;
   /// The bytes of one token; "" for an id that has none.
   std::string_view bytes(std::int32_t id) const;
