@@ -1,5 +1,5 @@
 // tests/fuzz/gguf_fuzz.cc - any bytes as a GGUF file: read or refused on one line, never a crash,
-// and so for the decoder and the chat template that may be in it.
+// and so for the decoder, the tokenizer and the chat template that may be in it.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -7,14 +7,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "fuzz/check_tokens.h"
 #include "regard/model/chat.h"
 #include "regard/model/decoder.h"
 #include "regard/model/gguf.h"
+#include "regard/model/tokenizer.h"
 
 namespace {
 
@@ -58,6 +61,37 @@ void run_decoder(const Decoder& decoder) {
   decoder.run(cache, std::span(&input, 1), {logits.data(), {1, config.vocab_size}});
 }
 
+/// The texts hold what a small vocabulary has.
+void run_tokenizer(const Tokenizer& tokenizer) {
+  for (const std::string_view text :
+       {"", " the bank", "\u00C9\u2581  a<s>b\n\nab", "</s>\xF0\x9F\x99\x82 abab aab"}) {
+    test::check_tokens(tokenizer, text);
+    test::check_decoding(tokenizer, text, false);
+  }
+}
+
+/// A name that ends as a tokenizer's file must.
+class Link {
+ public:
+  explicit Link(const std::string& to) {
+    std::string name = (std::filesystem::temp_directory_path() / "regard-fuzz-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) std::abort();
+    folder_ = name;
+    std::filesystem::create_symlink(to, path());
+  }
+  ~Link() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  std::filesystem::path path() const { return folder_ / "fuzz.gguf"; }
+
+ private:
+  std::filesystem::path folder_;
+};
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -66,6 +100,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   one_line_or_nothing([&] { read_tensors(GgufFile(path), size); });
+  static const Link link(path);
+  one_line_or_nothing([&] { run_tokenizer(Tokenizer::load(link.path())); });
   one_line_or_nothing([&] { ChatTemplate::load(path); });
   one_line_or_nothing([&] { run_decoder(Decoder::load(path)); });
   return 0;
