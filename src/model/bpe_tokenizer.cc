@@ -40,14 +40,17 @@ std::vector<std::string> all_pieces(const BpeVocabulary& vocabulary) {
   return pieces;
 }
 
-/// Pieces that pairs may become: a special token is never merged into being.
+/// Pieces that pairs may become: a special token is never merged into being. One that is a byte's
+/// stays: it is what a byte falls back to.
 std::vector<std::string> mergeable(const BpeVocabulary& vocabulary) {
   std::vector<std::string> pieces;
   for (const std::string& text : vocabulary.texts)
     pieces.push_back(vocabulary.sentencepiece ? text : bytes_of_piece(text).value_or(""));
   for_added(vocabulary, [&](const AddedToken& token) {
     const auto id = static_cast<std::size_t>(token.id);
-    if (token.special && id < pieces.size() && pieces[id].size() > 1) pieces[id].clear();
+    const bool is_byte = vocabulary.sentencepiece && byte_of_token(token.content);
+    if (token.special && !is_byte && id < pieces.size() && pieces[id].size() > 1)
+      pieces[id].clear();
   });
   return pieces;
 }
@@ -249,6 +252,7 @@ void BpeTokenizer::add_with_blanks(const AlignedText& text, std::size_t begin, s
     begin += size;
     while (all.begin + word_ends[word] <= source.begin) ++word;
     add(id, source, std::nullopt, encoding);
+    encoding.tokens.back().special = false;  // <unk> in the place of text is none
     encoding.tokens.back().word = encoding.words + static_cast<std::int64_t>(word);
   }
   encoding.words += std::ssize(word_ends);

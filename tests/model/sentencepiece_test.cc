@@ -82,6 +82,21 @@ TEST(SentencePieceOptions, WhatAUserSpellsOutIsText) {
   EXPECT_EQ(std::ranges::count(ids_of(tokenizer.encode("a</s>", {.add_special = false})), *end), 1);
 }
 
+TEST(SentencePieceJsonFiles, ByteTokensMayBeSpecial) {
+  Json file = read_json(kFolder + "prepend.json");
+  Json token = file["added_tokens"][0];
+  for (const char* text : {"<0xC3>", "<0xBE>"}) {
+    token["content"] = text;
+    token["id"] = file["model"]["vocab"][text];
+    file["added_tokens"].push_back(token);
+  }
+  const Tokenizer tokenizer = Tokenizer::parse(file.dump(), "f.json");
+  const auto ids = ids_of(tokenizer.encode("\u00FE", {.add_special = false}));
+  ASSERT_GE(ids.size(), 2U);
+  EXPECT_EQ(ids.back(), tokenizer.find("<0xBE>"));
+  EXPECT_EQ(ids[ids.size() - 2], tokenizer.find("<0xC3>"));
+}
+
 TEST(SentencePieceText, AMegabyteTakesNoLongerThanOthers) {
   const Tokenizer tokenizer = Tokenizer::load(kFolder + "prepend.json");
   for (const char* part : {"a", " ", "ab", "\xF0\x9F\x99\x82", "ing of a "}) {

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import regard  # noqa: E402
+from transformers.convert_slow_tokenizer import generate_merges  # noqa: E402
 
 BLANK = "\u2581"
 SPECIAL = ["<unk>", "<s>", "</s>"]
@@ -51,7 +52,7 @@ def scores():
 def make_tokenizer(scores, pipeline):
     normalizers, scheme, strips = PIPELINES[pipeline]
     vocab = {piece: i for i, piece in enumerate([*SPECIAL, *BYTES, *scores])}
-    merges = transformers.convert_slow_tokenizer.generate_merges(vocab, scores)
+    merges = generate_merges(vocab, scores)
     t = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     steps = {"Prepend": tokenizers.normalizers.Prepend(BLANK), "Replace": tokenizers.normalizers.Replace(" ", BLANK)}
     if normalizers:
