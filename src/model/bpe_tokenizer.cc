@@ -227,15 +227,6 @@ void BpeTokenizer::add_words(const AlignedText& text, std::size_t begin, std::si
   });
 }
 
-bool BpeTokenizer::needs_blank(std::string_view part, std::size_t offset,
-                               const EncodeOptions& options) const {
-  using Prefix = SentencePiece::Prefix;
-  const Prefix prefix = vocabulary_.sentencepiece->prefix;
-  if (prefix == Prefix::kNever || prefix == Prefix::kEach) return prefix == Prefix::kEach;
-  if (part.starts_with(' ') || part.starts_with(SentencePiece::kBlankText)) return false;
-  return prefix == Prefix::kEachWithout || (offset == 0 && options.at_begin);
-}
-
 /// Of SentencePiece, which merges all of a part: it has no words, so they are those that GPT-2's
 /// pattern cuts the part into.
 void BpeTokenizer::add_with_blanks(const AlignedText& text, std::size_t begin, std::size_t end,
@@ -261,7 +252,7 @@ void BpeTokenizer::add_with_blanks(const AlignedText& text, std::size_t begin, s
 void BpeTokenizer::add_part(std::string_view part, std::size_t offset, Encoding& encoding) const {
   const auto& sentencepiece = vocabulary_.sentencepiece;
   const auto blanks_written = [&](std::string_view of, std::size_t at) {
-    return with_written_blanks(of, at, needs_blank(of, at, encoding.options));
+    return sentencepiece->written(of, at, encoding.options.at_begin);
   };
   AlignedText text(offset);
   if (vocabulary_.compose) {

@@ -76,7 +76,6 @@ class BpeTokenizer {
   void add_part(std::string_view part, std::size_t offset, Encoding& encoding) const;
   void add_with_blanks(const AlignedText& text, std::size_t begin, std::size_t end,
                        Encoding& encoding) const;
-  bool needs_blank(std::string_view part, std::size_t offset, const EncodeOptions& options) const;
   void split(std::string_view word, std::vector<WordToken>& tokens) const;
   void add_words(const AlignedText& text, std::size_t begin, std::size_t end,
                  Encoding& encoding) const;

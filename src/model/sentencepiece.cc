@@ -92,6 +92,14 @@ void read_decoder(const JsonField& field, SentencePiece& to) {
   to.drops_blank = true;
 }
 
+/// Whether a blank is put before a part of a text.
+bool needs_blank(std::string_view part, Prefix prefix, bool is_first) {
+  if (part.empty() || prefix == Prefix::kNever) return false;
+  if (prefix == Prefix::kEach) return true;
+  if (part.starts_with(' ') || part.starts_with(SentencePiece::kBlankText)) return false;
+  return prefix == Prefix::kEachWithout || is_first;
+}
+
 }  // namespace
 
 SentencePiece read_sentencepiece(const JsonField& file, const JsonField& decoder) {
@@ -110,18 +118,18 @@ SentencePiece read_sentencepiece(const JsonField& file, const JsonField& decoder
   return sentencepiece;
 }
 
-AlignedText with_written_blanks(std::string_view part, std::size_t offset, bool prefix) {
+AlignedText SentencePiece::written(std::string_view part, std::size_t offset, bool at_begin) const {
   AlignedText text(offset);
-  if (prefix && !part.empty()) {
+  if (needs_blank(part, prefix, at_begin && offset == 0)) {
     std::size_t first = 0;
     next_code_point(part, first);
-    text.append(SentencePiece::kBlank, {offset, offset + first});
+    text.append(kBlank, {offset, offset + first});
     text.go_on(offset);
   }
   std::size_t done = 0;
   for (std::size_t at = 0; (at = part.find(' ', done)) != part.npos; done = at + 1) {
     text.append(part.substr(done, at - done));
-    text.append(SentencePiece::kBlank, {offset + at, offset + at + 1});
+    text.append(kBlank, {offset + at, offset + at + 1});
     text.go_on(offset + at + 1);
   }
   text.append(part.substr(done));
@@ -129,8 +137,7 @@ AlignedText with_written_blanks(std::string_view part, std::size_t offset, bool 
 }
 
 std::string SentencePiece::normalized(std::string_view text) const {
-  return normalizes ? with_written_blanks(text, 0, prefix == Prefix::kEach).text()
-                    : std::string(text);
+  return normalizes ? written(text, 0, true).text() : std::string(text);
 }
 
 std::string sentencepiece_bytes(const std::string& piece) {

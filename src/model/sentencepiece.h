@@ -34,14 +34,13 @@ struct SentencePiece {
 
   /// A text of its own as the normaliser leaves it.
   std::string normalized(std::string_view text) const;
+  /// A part of a text that begins at byte `offset` of it, its blanks written as kBlank. One that is
+  /// put before it stands for the character after it. at_begin: nothing comes before the text.
+  AlignedText written(std::string_view part, std::size_t offset, bool at_begin) const;
 };
 
 /// From a tokenizer.json's normalizer, pre_tokenizer and decoder, a Sequence: all but the model.
 SentencePiece read_sentencepiece(const JsonField& file, const JsonField& decoder);
-
-/// A part of a text that begins at byte `offset` of it, its blanks written as kBlank. One that is
-/// put before it, `prefix`, stands for the character after it.
-AlignedText with_written_blanks(std::string_view part, std::size_t offset, bool prefix);
 
 /// What a piece stands for: blanks, or a byte.
 std::string sentencepiece_bytes(const std::string& piece);
