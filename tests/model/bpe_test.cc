@@ -126,6 +126,9 @@ TEST(BpeOptions, SpecialTokensAreThoseOfTheCaller) {
   for (const std::int32_t id :
        ids_of(tokenizer.encode("a<|end|>", {.add_special = false, .parse_special = false})))
     EXPECT_NE(id, end) << "what a user spells out is text";
+  EXPECT_EQ(ids_of(tokenizer.encode("<|user|>", {.add_special = false, .parse_special = false})),
+            std::vector{tokenizer.find("<|user|>").value_or(-1)})
+      << "which is no special token";
   EXPECT_EQ(tokenizer.decode(all), "a");
   EXPECT_TRUE(tokenizer.is_special(end.value_or(-1)));
   EXPECT_FALSE(tokenizer.is_special(-5));

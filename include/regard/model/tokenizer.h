@@ -66,6 +66,8 @@ class Tokenizer {
 
   // Of BPE; with WordPiece these throw std::logic_error.
   /// The text that the ids stand for, special tokens left out; as of TextStream(drops_blank()).
+  /// `tokenizers` differs in SentencePiece's bytes that are no UTF-8, U+FFFD for each of the tokens
+  /// side by side, which a stream could not know.
   std::string decode(std::span<const std::int32_t> ids) const;
   /// Whether one blank at the beginning of a text's tokens is none of the text: SentencePiece puts
   /// it there.
