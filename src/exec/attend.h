@@ -104,6 +104,13 @@ struct ChunkRange {
   std::int64_t begin, end;
 };
 
+/// What a worker will probably compute next: its first keys and values are asked for while the last
+/// ones before them are read. `block` is null where that is not known.
+struct NextTask {
+  const RowBlock* block = nullptr;
+  ChunkRange range = {};
+};
+
 /// One worker's memory: pieces of floats(setup) floats, 64-byte aligned.
 struct Workspace {
   static std::int64_t floats(const Setup& setup);
@@ -122,13 +129,15 @@ struct Workspace {
   std::int64_t value_depth;                  ///< words from panel to panel of packed values
   std::uint32_t keys_packed, values_packed;  ///< bit per tile of the chunk at hand
   std::uint32_t values_seen, values_finite;  ///< bit per tile: looked at, and found finite
+  kernels::Pages next_keys, next_values;     ///< of the next task, where they lie in pages
+  std::int64_t range_end;                    ///< the key position where this one's end
   std::int64_t num_floats;
 };
 
 /// Computes the block's rows over a part of their keys and leaves the states in w.trees. Never
 /// throws, never allocates.
 void attend(const Setup& setup, const Call& call, const RowBlock& block, const ChunkRange& range,
-            Workspace& w) noexcept;
+            const NextTask& next, Workspace& w) noexcept;
 
 /// Writes the results of the block's rows from the roots of w.trees.
 void store(const Setup& setup, const Call& call, const RowBlock& block, Workspace& w) noexcept;

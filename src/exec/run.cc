@@ -38,9 +38,10 @@ std::int64_t chunks_for_threads(const Setup& s, int num_threads) {
 
 /// In a page the rows of one head end after a few KiB, and hardware that has foreseen them goes on
 /// into the next head's: a third of what it reads is for nobody, unless that head comes soon. So
-/// the heads take turns, 2,048 keys at a time, or more where states would take megabytes.
+/// the heads take turns, 512 keys at a time, or more where states would take megabytes; each asks
+/// for the first rows of the next (NextTask).
 std::int64_t chunks_for_pages(const Setup& s) {
-  constexpr std::int64_t kShortPage = 1024, kChunks = 8, kMostFloats = 1 << 20;
+  constexpr std::int64_t kShortPage = 1024, kChunks = 2, kMostFloats = 1 << 20;
   if (s.shape.page_size == 0 || s.shape.page_size >= kShortPage || num_strips(s) > 1 ||
       s.shape.num_kv_heads == 1)
     return s.max_chunks();
@@ -97,9 +98,12 @@ class Run {
     // task's is not.
     const std::int64_t place = num_workers() < num_threads_ ? task : worker;
     Workspace w(s_, memory_ + num_blocks() * block_floats() + place * Workspace::floats(s_));
-    const std::int64_t b = task % num_blocks(), part = task / num_blocks();
+    const std::int64_t b = block_of(task), part = part_of(task);
     const RowBlock& block = s_.blocks[static_cast<std::size_t>(b)];
-    attend(s_, call_, block, {part * split_.chunks, (part + 1) * split_.chunks}, w);
+    NextTask next;
+    if (const std::int64_t t = task + num_threads_; t < num_tasks())
+      next = {&s_.blocks[static_cast<std::size_t>(block_of(t))], chunks_of(part_of(t))};
+    attend(s_, call_, block, chunks_of(part), next, w);
     if (split_.num > 1) {
       put_aside(block, b, part, w);
       if (remaining(b)->fetch_sub(1) != 1) return;  // whoever finishes last puts the parts together
@@ -110,6 +114,11 @@ class Run {
 
  private:
   std::int64_t num_blocks() const { return static_cast<std::int64_t>(s_.blocks.size()); }
+  std::int64_t block_of(std::int64_t task) const { return task % num_blocks(); }
+  std::int64_t part_of(std::int64_t task) const { return task / num_blocks(); }
+  ChunkRange chunks_of(std::int64_t part) const {
+    return {part * split_.chunks, (part + 1) * split_.chunks};
+  }
   std::int64_t num_workers() const {
     return std::min<std::int64_t>(num_threads_, std::max<std::int64_t>(num_tasks(), 1));
   }

@@ -20,18 +20,28 @@ HWY_BEFORE_NAMESPACE();
 namespace regard::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// How the words of 16-byte blocks of keys come into lanes: word by word.
+struct TransposedWords {
+  static HWY_INLINE void Transpose([[maybe_unused]] Vector words[4]) {
+#if HWY_TARGET != HWY_SCALAR
+    TransposeBlocks(words);
+#endif
+  }
+};
+
 /// What the 32 bits of one word of storage are to the arithmetic: operands of as many steps.
+/// Transpose() brings the words of four blocks of keys into lanes.
 template <class T>
 struct Widened;
 template <>
-struct Widened<float> {
+struct Widened<float> : TransposedWords {
   using Type = float;
   static constexpr int kVectors = 1;
   static constexpr int kSteps = 1;
   static HWY_INLINE void Operands(Vector word, Vector* steps) { steps[0] = word; }
 };
 template <>
-struct Widened<regard::bf16> {
+struct Widened<regard::bf16> : TransposedWords {
   using Type = regard::bf16;
   static constexpr int kVectors = 1;
   static constexpr int kSteps = 2;
@@ -42,8 +52,50 @@ struct Widened<regard::bf16> {
     steps[1] = hn::BitCast(Floats(), hn::And(both, hn::Set(bits, 0xFFFF0000U)));
   }
 };
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+/// A word becomes the halves of one depth, then those of the next: to convert them takes no more
+/// than to part them.
 template <>
 struct Widened<regard::f16> {
+  using Type = regard::f16;
+  static constexpr int kVectors = 1;
+  static constexpr int kSteps = 2;
+  static HWY_INLINE void Transpose(Vector v[4]) {
+    const Floats d;
+    const hn::Repartition<std::uint16_t, Floats> halves;
+    const auto at = [&](const std::uint16_t* indices) {
+      return hn::SetTableIndices(halves, indices);
+    };
+    const auto even = at(kEvenWord), odd = at(kOddWord);
+    const auto low01 = hn::BitCast(halves, hn::InterleaveLower(d, v[0], v[1]));
+    const auto low23 = hn::BitCast(halves, hn::InterleaveLower(d, v[2], v[3]));
+    const auto high01 = hn::BitCast(halves, hn::InterleaveUpper(d, v[0], v[1]));
+    const auto high23 = hn::BitCast(halves, hn::InterleaveUpper(d, v[2], v[3]));
+    v[0] = hn::BitCast(d, hn::TwoTablesLookupLanes(halves, low01, low23, even));
+    v[1] = hn::BitCast(d, hn::TwoTablesLookupLanes(halves, low01, low23, odd));
+    v[2] = hn::BitCast(d, hn::TwoTablesLookupLanes(halves, high01, high23, even));
+    v[3] = hn::BitCast(d, hn::TwoTablesLookupLanes(halves, high01, high23, odd));
+  }
+  static HWY_INLINE void Operands(Vector word, Vector* steps) {
+    const hn::Repartition<std::uint16_t, Floats> halves;
+    const hn::Half<hn::Repartition<std::uint16_t, Floats>> half;
+    const auto both = hn::BitCast(halves, word);
+    steps[0] = PromoteF16(hn::LowerHalf(half, both));
+    steps[1] = PromoteF16(hn::UpperHalf(half, both));
+  }
+
+ private:
+  // Key 4 b + i has its word in block b of vector i / 2, there in words i % 2 and i % 2 + 2.
+  static constexpr std::uint16_t kEvenWord[32] = {0,  2,  32, 34, 8,  10, 40, 42, 16, 18, 48,
+                                                  50, 24, 26, 56, 58, 1,  3,  33, 35, 9,  11,
+                                                  41, 43, 17, 19, 49, 51, 25, 27, 57, 59};
+  static constexpr std::uint16_t kOddWord[32] = {4,  6,  36, 38, 12, 14, 44, 46, 20, 22, 52,
+                                                 54, 28, 30, 60, 62, 5,  7,  37, 39, 13, 15,
+                                                 45, 47, 21, 23, 53, 55, 29, 31, 61, 63};
+};
+#else
+template <>
+struct Widened<regard::f16> : TransposedWords {
   using Type = regard::f16;
   static constexpr int kVectors = 1;
   static constexpr int kSteps = 2;
@@ -55,24 +107,38 @@ struct Widened<regard::f16> {
     steps[1] = PromoteF16(hn::TruncateTo(half, hn::ShiftRight<16>(both)));
   }
 };
+#endif
 template <>
-struct Widened<std::int8_t> {
+struct Widened<std::int8_t> : TransposedWords {
   using Type = std::int8_t;
   static constexpr int kVectors = 1;
   static constexpr int kSteps = 4;
   static HWY_INLINE void Operands(Vector word, Vector* steps) {
-    const hn::RebindToSigned<Floats> bits;
-    const auto all = hn::BitCast(bits, word);
-    steps[0] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<24>(all)));
-    steps[1] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<16>(all)));
-    steps[2] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(hn::ShiftLeft<8>(all)));
-    steps[3] = hn::ConvertTo(Floats(), hn::ShiftRight<24>(all));
+    const auto all = hn::BitCast(hn::RebindToUnsigned<Floats>(), word);
+    const auto upper = hn::ShiftRight<16>(all);
+    steps[0] = Number<0>(all);
+    steps[1] = Number<8>(all);
+    steps[2] = Number<0>(upper);
+    steps[3] = Number<8>(upper);
+  }
+
+ private:
+  /// The byte `kAt` bits up: plus 128 it becomes the low bits of a power of two, from which that
+  /// and 128 are taken away. Exact, and less work than two shifts and a conversion.
+  template <int kAt>
+  static HWY_INLINE Vector Number(hn::Vec<hn::RebindToUnsigned<Floats>> words) {
+    const hn::RebindToUnsigned<Floats> bits;
+    constexpr std::uint32_t kPower = (127U + 23 - kAt) << 23;
+    const auto number =
+        hn::Xor(hn::And(words, hn::Set(bits, 0xFFU << kAt)), hn::Set(bits, kPower | 0x80U << kAt));
+    return hn::Sub(hn::BitCast(Floats(), number),
+                   hn::Set(Floats(), static_cast<float>((1U << (23 - kAt)) + 128)));
   }
 };
 #if HWY_NATIVE_DOT_BF16
 /// A pair of bf16 is an operand as it is. Its multiply-add takes 6 cycles, so rows take two
 /// vectors of keys at a time, for more chains.
-struct PairsAsTheyAre {
+struct PairsAsTheyAre : TransposedWords {
   using Type = regard::bf16;
   static constexpr int kVectors = 2;
   static constexpr int kSteps = 1;
@@ -87,6 +153,13 @@ inline constexpr int kDotSums = 2;  // instrumented, more take many minutes to c
 inline constexpr int kDotSums = kLanes == 16 ? 16 : 8;
 #endif
 
+/// Vectors of keys that `rows` rows take at a time. A chain waits for its own multiply-add, four
+/// cycles or more: a single row needs two where memory gives it so much to do.
+template <class View>
+constexpr int DotVectors(int rows) {
+  return kLanes == 16 && rows == 1 && View::kSteps > 2 ? 2 : View::kVectors;
+}
+
 /// Words of one 16-byte block: as many as TransposeBlocks takes.
 inline constexpr int kBlockWords = HWY_TARGET == HWY_SCALAR ? 1 : 4;
 
@@ -100,9 +173,10 @@ HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> LoadBlock(const T* from) {
 }
 #endif
 
-/// words[w] lane j = word w of the block at from + j * stride.
-template <class T>
-HWY_INLINE void LoadBlocks(const T* from, [[maybe_unused]] std::int64_t stride, Vector* words) {
+/// words[w] lane j = word w of the block at from + j * stride, in the view's order.
+template <class View>
+HWY_INLINE void LoadBlocks(const typename View::Type* from, [[maybe_unused]] std::int64_t stride,
+                           Vector* words) {
 #if HWY_TARGET == HWY_SCALAR
   float word;
   std::memcpy(&word, from, sizeof(word));
@@ -128,7 +202,7 @@ HWY_INLINE void LoadBlocks(const T* from, [[maybe_unused]] std::int64_t stride, 
     words[i] = hn::InsertBlock<3>(words[i], LoadBlock(from));
   }
 #endif
-  TransposeBlocks(words);
+  View::Transpose(words);
 #endif
 }
 
@@ -139,7 +213,7 @@ HWY_INLINE void DotBlock(const typename View::Type* const (&from)[kVectors], std
                          Vector (&sum)[kRows][kVectors]) {
   Vector words[kVectors][kBlockWords];
   REGARD_UNROLL
-  for (int v = 0; v < kVectors; ++v) LoadBlocks(from[v] + at, stride, words[v]);
+  for (int v = 0; v < kVectors; ++v) LoadBlocks<View>(from[v] + at, stride, words[v]);
   REGARD_UNROLL
   for (int w = 0; w < kBlockWords; ++w) {
     Vector steps[kVectors][View::kSteps];
@@ -223,7 +297,7 @@ template <class Arith, class View, int kRows>
 void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* a, float* c) {
   if constexpr (kRows > 0) {
     using T = typename View::Type;
-    constexpr int kVectors = View::kVectors, kKeys = kVectors * kLanes;
+    constexpr int kVectors = DotVectors<View>(kRows), kKeys = kVectors * kLanes;
     static_assert(kKeys <= kPanel);
     if (rows < kRows) return DotUpTo<Arith, View, kRows - 1>(p, b, rows, a, c);
     const std::int64_t lead = RowsAhead<T>(b.columns);
@@ -239,7 +313,8 @@ void DotUpTo(const Product& p, const Matrix& b, std::int64_t rows, const float* 
       }
       return;
     }
-    PageCursor here(b.pages, 0), soon(b.pages, lead);
+    PageCursor here(b.pages, 0);
+    LookAhead soon(b.pages, lead);
     for (std::int64_t first = 0; first < b.rows; first += kKeys) {
       for (int v = 0; v < kVectors; ++v) {
         const bool is_there = first + v * kLanes < b.rows;

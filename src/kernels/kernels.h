@@ -1,9 +1,11 @@
 // src/kernels/kernels.h - the kernels as data: one table of function pointers per instruction set.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "regard/dtype.h"
@@ -18,6 +20,8 @@ struct Pages {
   std::int64_t page_rows = 0;               ///< a multiple of 16
   std::int64_t row = 0;  ///< below page_rows; a multiple of 16 where a kernel takes 16 together
   std::int64_t offset = 0;
+  const Pages* next = nullptr;  ///< what will be read after the first `until` rows, if known
+  std::int64_t until = 0;       ///< with `row` a multiple of what kernels take together
 };
 
 /// A row of pages that moves on without a division for each step.
@@ -39,6 +43,34 @@ struct PageCursor {
     if (page >= pages->num || pages->table[page] == nullptr) return nullptr;
     return reinterpret_cast<const T*>(pages->table[page] + pages->offset) + row * row_stride;
   }
+};
+
+/// The same for rows that will be read later: after `until` rows it goes on with `next`.
+class LookAhead {
+ public:
+  LookAhead() = default;
+  LookAhead(const Pages& p, std::int64_t rows_on)
+      : until_(p.next == nullptr ? std::numeric_limits<std::int64_t>::max() : p.until) {
+    cursor_ = PageCursor(p, 0);
+    advance(rows_on);
+  }
+  std::int64_t left() const { return std::min(cursor_.left(), until_); }
+  void advance(std::int64_t rows) {
+    if (rows < until_) {
+      until_ -= rows;
+      return cursor_.advance(rows);
+    }
+    cursor_ = PageCursor(*cursor_.pages->next, rows - until_);
+    until_ = std::numeric_limits<std::int64_t>::max();
+  }
+  template <class T>
+  const T* at(std::int64_t row_stride) const {
+    return cursor_.at<T>(row_stride);
+  }
+
+ private:
+  PageCursor cursor_;
+  std::int64_t until_ = 0;
 };
 
 /// Rows of a matrix as they lie in storage: element (r, c) is element r * row_stride + c *

@@ -34,12 +34,13 @@ struct PairMultiplyAdd {
 };
 #endif
 
-/// Rows of b that lie together.
+/// Rows of b that lie together, and what is asked for with them.
 template <class T>
 struct Piece {
   const T* from;
   std::int64_t depth;  ///< in words
-  std::int64_t lead;   ///< elements from a row to the one that is asked for with it; 0: none
+  const T* ahead;      ///< null: nothing
+  std::int64_t step;   ///< elements of `ahead` from one word to the next
 };
 
 /// Where the vectors of row k of a piece of b come from. As packed: one piece, words, rows a
@@ -48,16 +49,17 @@ class Packed {
  public:
   using Type = float;
   explicit Packed(const Product& p) : b_(p.b), panel_(p.b_panel), depth_(p.depth) {}
-  HWY_INLINE Piece<float> First(std::int64_t panel, bool) const {
-    return {b_ + panel * panel_, depth_, 0};
+  template <int kVectors>
+  HWY_INLINE Piece<float> First(std::int64_t panel) const {
+    return {b_ + panel * panel_, depth_, nullptr, 0};
   }
   HWY_INLINE bool Next(Piece<float>&) const { return false; }
   template <int kVectors>
-  HWY_INLINE void LoadRow(const float* b, std::int64_t k, std::int64_t, Vector* row) const {
+  HWY_INLINE void LoadRow(const Piece<float>& b, std::int64_t k, Vector* row) const {
     REGARD_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      row[v] = hn::LoadU(Floats(),
-                         b + v / kTileVectors * panel_ + k * kPanel + v % kTileVectors * kLanes);
+      row[v] = hn::LoadU(
+          Floats(), b.from + v / kTileVectors * panel_ + k * kPanel + v % kTileVectors * kLanes);
     }
   }
 
@@ -81,15 +83,23 @@ template <class T, int kWord = 1>
 class InPlace {
  public:
   using Type = T;
-  explicit InPlace(const Matrix& b)
-      : b_(b), ahead_rows_(RowsAhead<T>(b.columns)), here_(Start(0)), ahead_(Start(ahead_rows_)) {}
-  /// The first piece; `whole` is true where all columns are taken at once.
-  HWY_INLINE Piece<T> First(std::int64_t panel, bool whole) {
+  explicit InPlace(const Matrix& b) : b_(b), ahead_rows_(RowsAhead<T>(b.columns)) {
+    if (b.pages.table == nullptr) return;
+    here_ = PageCursor(b.pages, 0);
+    ahead_ = LookAhead(b.pages, ahead_rows_);
+  }
+  /// The first piece, for kVectors vectors of columns from `panel` on.
+  template <int kVectors>
+  HWY_INLINE Piece<T> First(std::int64_t panel) {
+    constexpr std::int64_t kColumns = kVectors * kLanes;
     column_ = panel * kPanel;
+    step_ = kColumns * kWord;
+    pass_ = column_ / kColumns;
     if (b_.pages.table == nullptr) {
+      const T* from = static_cast<const T*>(b_.data);
       // What is read from end to end hardware foresees: asking too only disturbs it.
-      const std::int64_t lead = whole ? 0 : ahead_rows_ * b_.row_stride;
-      return {static_cast<const T*>(b_.data) + column_, b_.rows / kWord, lead};
+      const bool whole = kColumns >= b_.columns;
+      return MakePiece(from, b_.rows, whole ? nullptr : from + ahead_rows_ * b_.row_stride);
     }
     at_ = here_;
     soon_ = ahead_;
@@ -102,43 +112,48 @@ class InPlace {
     return true;
   }
   template <int kVectors>
-  HWY_INLINE void LoadRow(const T* b, std::int64_t k, std::int64_t lead, Vector* row) const {
-    const T* from = b + k * b_.row_stride;
+  HWY_INLINE void LoadRow(const Piece<T>& b, std::int64_t k, Vector* row) const {
+    AskAhead<kVectors>(b, k);
+    const T* from = b.from + k * b_.row_stride;
     REGARD_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (v * kLanes * sizeof(T) % 64 == 0 && lead != 0)
-        __builtin_prefetch(from + lead + v * kLanes, 0, 2);
-      row[v] = Load(from + v * kLanes);
-    }
+    for (int v = 0; v < kVectors; ++v) row[v] = Load(from + v * kLanes);
   }
 
  protected:
+  template <int kVectors>
+  HWY_INLINE void AskAhead(const Piece<T>& b, std::int64_t k) const {
+    if (b.ahead == nullptr) return;
+    constexpr int kBytes = kVectors * kLanes * kWord * static_cast<int>(sizeof(T));
+    const auto* ahead = reinterpret_cast<const char*>(b.ahead + k * b.step);
+    REGARD_UNROLL
+    for (int at = 0; at < kBytes; at += 64) __builtin_prefetch(ahead + at, 0, 2);
+  }
   const Matrix& b_;
 
  private:
-  PageCursor Start(std::int64_t row) const {
-    return b_.pages.table == nullptr ? PageCursor() : PageCursor(b_.pages, row);
-  }
   /// Rows up to the end of this page, or of the one that is asked for with it.
   HWY_INLINE Piece<T> Take() {
     const std::int64_t rows = HWY_MIN(left_, HWY_MIN(at_.left(), soon_.left()));
-    const T* from = at_.template at<T>(b_.row_stride) + column_;
+    const T* from = at_.template at<T>(b_.row_stride);
     const T* ahead = soon_.template at<T>(b_.row_stride);
-    const std::int64_t lead = ahead == nullptr ? 0 : Distance(from, ahead + column_);
     at_.advance(rows);
     soon_.advance(rows);
     left_ -= rows;
-    return {from, rows / kWord, lead};
+    return MakePiece(from, rows, ahead);
   }
-  /// Pages are no parts of one array, but whole lines lie between them.
-  static std::int64_t Distance(const T* from, const T* to) {
-    return (reinterpret_cast<std::intptr_t>(to) - reinterpret_cast<std::intptr_t>(from)) /
-           static_cast<std::int64_t>(sizeof(T));
+  /// Few adjacent rows are asked for from end to end, a share in each pass over the columns, so
+  /// that memory sees one stream. Of many, the passes are too far apart.
+  HWY_INLINE Piece<T> MakePiece(const T* from, std::int64_t rows, const T* ahead) const {
+    const std::int64_t depth = rows / kWord;
+    const bool adjacent = b_.row_stride == b_.columns && b_.rows <= ahead_rows_;
+    if (ahead != nullptr) ahead += adjacent ? pass_ * depth * step_ : column_;
+    return {from + column_, depth, ahead, adjacent ? step_ : b_.row_stride * kWord};
   }
 
   std::int64_t ahead_rows_;
-  PageCursor here_, ahead_, at_ = here_, soon_ = ahead_;
-  std::int64_t column_ = 0, left_ = 0;
+  PageCursor here_, at_;
+  LookAhead ahead_, soon_;
+  std::int64_t column_ = 0, step_ = 0, pass_ = 0, left_ = 0;
 };
 
 #if HWY_NATIVE_DOT_BF16
@@ -147,17 +162,13 @@ class PairsInPlace : public InPlace<regard::bf16, 2> {
  public:
   using InPlace::InPlace;
   template <int kVectors>
-  HWY_INLINE void LoadRow(const regard::bf16* b, std::int64_t k, std::int64_t lead,
-                          Vector* row) const {
+  HWY_INLINE void LoadRow(const Piece<regard::bf16>& b, std::int64_t k, Vector* row) const {
+    AskAhead<kVectors>(b, k);
     const hn::Repartition<std::uint16_t, Floats> d;
     const std::int64_t stride = b_.row_stride;
-    const auto* even = reinterpret_cast<const std::uint16_t*>(b) + 2 * k * stride;
+    const auto* even = reinterpret_cast<const std::uint16_t*>(b.from) + 2 * k * stride;
     REGARD_UNROLL
     for (int v = 0; v < kVectors; v += 2) {
-      if (lead != 0) {
-        __builtin_prefetch(even + lead + v * kLanes, 0, 2);
-        __builtin_prefetch(even + lead + stride + v * kLanes, 0, 2);
-      }
       const auto x = hn::LoadU(d, even + v * kLanes), y = hn::LoadU(d, even + stride + v * kLanes);
       row[v] = hn::BitCast(Floats(), hn::InterleaveWholeLower(d, x, y));
       row[v + 1] = hn::BitCast(Floats(), hn::InterleaveWholeUpper(d, x, y));
@@ -172,7 +183,7 @@ HWY_INLINE void ProductStep(const Layout& layout, const float* HWY_RESTRICT a,
                             std::int64_t a_stride, const Piece<typename Layout::Type>& b,
                             std::int64_t k, Vector (&sum)[kRows][kVectors]) {
   Vector row[kVectors];
-  layout.template LoadRow<kVectors>(b.from, k, b.lead, row);
+  layout.template LoadRow<kVectors>(b, k, row);
   REGARD_UNROLL
   for (int r = 0; r < kRows; ++r) {
     const Vector x = hn::Set(Floats(), a[r * a_stride + k]);
@@ -204,7 +215,7 @@ HWY_INLINE void ProductTile(const Product& p, Layout& layout, std::int64_t panel
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
     }
   }
-  auto piece = layout.First(panel, kPanels >= p.panels);
+  auto piece = layout.template First<kVectors>(panel);
   do {
     const auto b = piece;
     std::int64_t k = 0;

@@ -276,13 +276,13 @@ TEST(KvCacheSharing, AFailedAllocationLosesAndLeaksNothing) {
     const Sequence b = cache.fork(a);
     for (std::int64_t n = 0; n < 4; ++n) {
       memory.fail_after = n == 0 ? 0 : 1;  // what was got stays in the pool
-      EXPECT_THROW(cache.extend(b, 5 * kPage), std::bad_alloc);
+      EXPECT_THROW(cache.extend(b, 40 * kPage), std::bad_alloc);
       EXPECT_EQ(cache.length(b), 20);
       EXPECT_EQ(contents(cache, a), floats(range(0, 20)));
       EXPECT_EQ(contents(cache, b), floats(range(0, 20)));
     }
     memory.fail_after = -1;
-    cache.extend(b, 5 * kPage);
+    cache.extend(b, 40 * kPage);
     PagedKvCache moved = std::move(cache);
     EXPECT_EQ(contents(moved, a), floats(range(0, 20)));
   }

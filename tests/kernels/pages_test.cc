@@ -61,7 +61,12 @@ struct Paged {
       table.push_back(page);
     }
     paged.pages = {table.data(), std::ssize(table), page_rows, first, before};
+    if (rng.chance(0.5)) return;
+    after = {table.data(), std::ssize(table), page_rows, 0, before};
+    paged.pages.next = &after;
+    paged.pages.until = (first + whole.rows + 15) / 16 * 16 + 16 * rng.integer(0, 8) - first;
   }
+  kernels::Pages after;  // what would be read next: asked for, never read
   std::int64_t page_rows, first;
   std::vector<T> plain;
   std::vector<std::unique_ptr<GuardedBuffer>> pages;
