@@ -120,9 +120,7 @@ class Session {
       messages_.push_back({"user", prompt});
       return chat_->encode(messages_, tokenizer_);
     }
-    std::vector<std::int32_t> ids;
-    for (const model::Token& token : tokenizer_.encode(prompt, {.add_special = false}))
-      ids.push_back(token.id);
+    std::vector<std::int32_t> ids = model::raw_prompt(prompt, tokenizer_).ids;
     if (ids.empty()) throw UsageError("the prompt is empty, expected at least one token");
     return ids;
   }

@@ -19,31 +19,15 @@
 namespace regard::cli {
 namespace {
 
-double rate(std::int64_t tokens, double seconds) {
-  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
-}
-
 std::int64_t peak_bytes() {
   struct rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-struct Rates {
-  explicit Rates(const GenerateReport& r) {
-    const model::GenerateStats& s = r.stats;
-    const double seconds = s.prefill_seconds + s.decode_seconds;
-    prefill = rate(s.prompt_tokens - s.cached_tokens, s.prefill_seconds);
-    decode = rate(s.tokens - 1, s.decode_seconds);  // the first comes from the prompt
-    attention_share = seconds > 0 ? s.attention_seconds / seconds : 0;
-  }
-  double prefill, decode, attention_share;
-};
-
 }  // namespace
 
 std::string to_json(const GenerateReport& r) {
-  const Rates rates(r);
   nlohmann::ordered_json json;
   json["schema"] = "regard.generate/1";
   json["model"] = {{"name", r.model.name},
@@ -62,9 +46,9 @@ std::string to_json(const GenerateReport& r) {
   json["stats"] = {{"prompt_tokens", r.stats.prompt_tokens},
                    {"cached_tokens", r.stats.cached_tokens},
                    {"tokens", r.stats.tokens},
-                   {"prefill_tokens_per_second", rates.prefill},
-                   {"decode_tokens_per_second", rates.decode},
-                   {"attention_share", rates.attention_share},
+                   {"prefill_tokens_per_second", r.stats.prefill_rate()},
+                   {"decode_tokens_per_second", r.stats.decode_rate()},
+                   {"attention_share", r.stats.attention_share()},
                    {"cache_dtype", name_of(r.cache_dtype)},
                    {"cache_bytes", r.cache.used_bytes()},
                    {"weight_bytes", r.weight_bytes},
@@ -74,7 +58,6 @@ std::string to_json(const GenerateReport& r) {
 }
 
 std::string to_text(const GenerateReport& r) {
-  const Rates rates(r);
   char text[600];
   std::snprintf(text, sizeof text,
                 "prompt   %lld tokens, %lld of them cached, %.1f tokens/s\n"
@@ -82,9 +65,9 @@ std::string to_text(const GenerateReport& r) {
                 "time     %.0f %% of it in attention, %d threads\n"
                 "memory   cache %.1f MB (%s), weights %.1f MB, at most %.0f MB in all\n",
                 static_cast<long long>(r.stats.prompt_tokens),
-                static_cast<long long>(r.stats.cached_tokens), rates.prefill,
-                static_cast<long long>(r.stats.tokens), rates.decode, name_of(r.stop),
-                100 * rates.attention_share, r.threads,
+                static_cast<long long>(r.stats.cached_tokens), r.stats.prefill_rate(),
+                static_cast<long long>(r.stats.tokens), r.stats.decode_rate(), name_of(r.stop),
+                100 * r.stats.attention_share(), r.threads,
                 static_cast<double>(r.cache.used_bytes()) / 1e6, name_of(r.cache_dtype),
                 static_cast<double>(r.weight_bytes) / 1e6, static_cast<double>(peak_bytes()) / 1e6);
   return text;

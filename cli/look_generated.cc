@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "regard/kv_cache.h"
-#include "regard/model/chat.h"
 #include "regard/model/generate.h"
 
 namespace regard::cli {
@@ -46,25 +45,20 @@ std::vector<model::Token> spell(const model::Tokenizer& tokenizer,
 
 }  // namespace
 
-Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
-                   const std::string& text, bool raw) {
-  if (!raw) {
-    const std::array messages{model::Message{"user", text}};
-    const auto chat = model::ChatTemplate::load(found.source());
-    return {chat.encode(messages, tokenizer), chat.end_ids(tokenizer)};
-  }
-  Prompt prompt{{}, model::end_ids(tokenizer)};
-  for (const model::Token& token : tokenizer.encode(text, {.add_special = false}))
-    prompt.ids.push_back(token.id);
-  return prompt;
+model::Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
+                          const std::string& text, bool raw) {
+  if (raw) return model::raw_prompt(text, tokenizer);
+  const std::array messages{model::Message{"user", text}};
+  return model::chat_prompt(messages, tokenizer, model::ChatTemplate::load(found.source()));
 }
 
 Generated generate_greedily(const model::Decoder& decoder, const model::Tokenizer& tokenizer,
-                            Prompt prompt, std::int64_t max_tokens, Executor& executor) {
+                            model::Prompt prompt, std::int64_t max_tokens, Executor& executor) {
   PagedKvCache cache(decoder.cache_shape(DType::kF32));
   model::GenerateOptions options{.sampling = {.temperature = 0},
                                  .max_tokens = max_tokens,
                                  .end_ids = std::move(prompt.end_ids),
+                                 .is_answer = prompt.is_answer,
                                  .executor = &executor};
   model::Generation generation(decoder, tokenizer, cache, cache.create(), std::move(options));
   std::vector<std::int32_t>& ids = prompt.ids;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "regard/executor.h"
+#include "regard/model/chat.h"
 #include "regard/model/decoder.h"
 #include "regard/model/models.h"
 #include "regard/model/tokenizer.h"
@@ -20,19 +21,14 @@ struct Generated {
   std::int64_t prompt_tokens = 0;
 };
 
-/// A prompt as the model takes it, and the tokens that end its answer.
-struct Prompt {
-  std::vector<std::int32_t> ids, end_ids;
-};
-
 /// The text as it is (raw), or as the only message of the user in the model's template.
-Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
-                   const std::string& text, bool raw);
+model::Prompt make_prompt(const model::FoundModel& found, const model::Tokenizer& tokenizer,
+                          const std::string& text, bool raw);
 
 /// The likeliest continuation by at most max_tokens, computed from a cache of float32. The token
 /// that ends an answer is not part of it. Throws as Generation does.
 Generated generate_greedily(const model::Decoder& decoder, const model::Tokenizer& tokenizer,
-                            Prompt prompt, std::int64_t max_tokens, Executor& executor);
+                            model::Prompt prompt, std::int64_t max_tokens, Executor& executor);
 
 /// Tokens of ids where they stand in the text that they spell, and that text. Words are those that
 /// the tokenizer would make of it.

@@ -73,8 +73,8 @@ struct LookModel {
                      const std::function<void(std::int64_t layer)>& done, Executor& executor)>
       run;
   /// Only of a model that decodes.
-  std::function<Generated(const model::Tokenizer& tokenizer, Prompt prompt, std::int64_t max_tokens,
-                          Executor& executor)>
+  std::function<Generated(const model::Tokenizer& tokenizer, model::Prompt prompt,
+                          std::int64_t max_tokens, Executor& executor)>
       generate = {};
 };
 
@@ -119,8 +119,8 @@ LookModel decoder(const model::FoundModel& found) {
                              {logits.data(), {1, decoder->config().vocab_size}}, options);
               },
           .generate =
-              [decoder](const model::Tokenizer& tokenizer, Prompt prompt, std::int64_t max_tokens,
-                        Executor& executor) {
+              [decoder](const model::Tokenizer& tokenizer, model::Prompt prompt,
+                        std::int64_t max_tokens, Executor& executor) {
                 return generate_greedily(*decoder, tokenizer, std::move(prompt), max_tokens,
                                          executor);
               }};
@@ -182,7 +182,7 @@ void generate(const LookRequest& request, const model::FoundModel& found,
     throw UsageError("model " + printable(found.name) + " is of the family " +
                      printable(found.family) + ", which does not generate; take smollm2");
   }
-  Prompt prompt = make_prompt(found, tokenizer, request.text, request.raw);
+  model::Prompt prompt = make_prompt(found, tokenizer, request.text, request.raw);
   const std::int64_t room = look.max_tokens - std::ssize(prompt.ids);
   if (room < 1) {
     throw UsageError("the prompt is " + std::to_string(prompt.ids.size()) +

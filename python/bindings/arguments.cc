@@ -46,7 +46,7 @@ Arguments::Arguments(nb::handle query_object, nb::handle key_object, nb::handle 
   add_positions(keywords);
   add_mask(keywords);
   add_scores(keywords);
-  executor_ = executor_of(keywords.num_threads);
+  executor_ = executor_of("attention: num_threads", keywords.num_threads);
   const bool is_small = &default_executor(shape()) == &serial_executor();
   options.executor = is_small ? &serial_executor() : executor_.get();
 }
@@ -205,7 +205,7 @@ TensorView<float, 3> Arguments::lse_view(const Array& array) const {
   return view;
 }
 
-std::shared_ptr<Executor> executor_of(nb::handle num_threads) {
+std::shared_ptr<Executor> executor_of(const char* name, nb::handle num_threads) {
   // The pools of the last few numbers asked for: making one takes a thread's start.
   struct Pool {
     std::int64_t num_threads;
@@ -215,8 +215,8 @@ std::shared_ptr<Executor> executor_of(nb::handle num_threads) {
   static auto* mutex = new std::mutex;
   constexpr std::size_t kMost = 4;
   if (num_threads.is_none()) return nullptr;
-  const std::int64_t n = to_int64("attention: num_threads", num_threads);
-  if (n < 1 || n > 1024) refuse("attention: num_threads", std::to_string(n), "1..1024");
+  const std::int64_t n = to_int64(name, num_threads);
+  if (n < 1 || n > 1024) refuse(name, std::to_string(n), "1..1024");
   if (n == 1) return {std::shared_ptr<void>(), &serial_executor()};
   if (n == default_num_threads()) return {std::shared_ptr<void>(), &default_executor()};
   const std::lock_guard lock(*mutex);

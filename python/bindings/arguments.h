@@ -61,7 +61,8 @@ class Arguments {
 WindowMask to_window(nb::handle window);
 
 /// The pool of so many threads, kept for the next call; None: null, which is the engine's default.
-std::shared_ptr<Executor> executor_of(nb::handle num_threads);
+/// `name` is that of the argument.
+std::shared_ptr<Executor> executor_of(const char* name, nb::handle num_threads);
 
 /// The keyword arguments that all of them take, for nanobind; each adds its own.
 #define REGARD_SHARED_ARGS                                                                        \

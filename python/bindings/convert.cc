@@ -7,9 +7,10 @@
 namespace regard::python {
 namespace {
 
+/// NumPy's scalars too, but no array, and no truth value.
 bool is_whole(nb::handle object) {
   return PyIndex_Check(object.ptr()) && !PyBool_Check(object.ptr()) &&
-         !PyObject_CheckBuffer(object.ptr()) && !nb::hasattr(object, "__dlpack__");
+         !nb::hasattr(object, "__dlpack__") && class_name(object) != "numpy.bool";
 }
 
 /// Lists and arrays alike: list(object).
@@ -71,6 +72,10 @@ std::optional<float> to_float(const char* name, nb::handle object) {
 std::optional<std::int64_t> as_int64(const char* name, nb::handle object) {
   if (!is_whole(object)) return {};
   const nb::object index = nb::steal(PyNumber_Index(object.ptr()));
+  if (!index.is_valid()) {
+    PyErr_Clear();
+    return {};
+  }
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
   if (overflow != 0) refuse(name, nb::str(index).c_str(), "a number of 64 bits");

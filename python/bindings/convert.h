@@ -40,4 +40,27 @@ struct Numpy {
   static const Numpy& get();
 };
 
+/// A whole number as a parameter: Python's and NumPy's integers, no truth value.
+struct Whole {
+  std::int64_t value = 0;
+  operator std::int64_t() const { return value; }  // NOLINT(google-explicit-constructor)
+};
+
 }  // namespace regard::python
+
+template <>
+struct nanobind::detail::type_caster<regard::python::Whole> {
+  NB_TYPE_CASTER(regard::python::Whole, const_name("int"))
+  static handle from_cpp(regard::python::Whole number, rv_policy, cleanup_list*) noexcept {
+    return PyLong_FromLongLong(number.value);
+  }
+  bool from_python(handle object, std::uint32_t, cleanup_list*) noexcept {
+    try {
+      const auto number = regard::python::as_int64("", object);
+      if (number) value = {*number};
+      return number.has_value();
+    } catch (...) {  // of more than 64 bits
+      return false;
+    }
+  }
+};

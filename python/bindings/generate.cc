@@ -56,6 +56,14 @@ struct Request {
 
 /// One text on its way, for one thread at a time.
 class GenerationObject {
+  /// Between the steps of another thread, which may need Python's lock to end.
+  template <class Look>
+  auto look(const Look& take) {
+    const nb::gil_scoped_release unlocked;
+    const std::lock_guard guard(mutex_);
+    return take();
+  }
+
  public:
   GenerationObject(std::shared_ptr<const ModelObject> model, Request request,
                    std::shared_ptr<Executor> executor)
@@ -83,41 +91,42 @@ class GenerationObject {
     return made;
   }
   const std::vector<std::int32_t>& prompt_ids() const { return prompt_ids_; }
-  const std::vector<std::int32_t>& ids() const { return generation_->ids(); }
-  const std::string& rest() const { return generation_->rest(); }
-  std::string stop() const { return name_of(generation_->stop()); }
-  nb::dict stats() const {
-    const model::GenerateStats& s = generation_->stats();
-    const double seconds = s.prefill_seconds + s.decode_seconds;
-    const auto rate = [](std::int64_t tokens, double time) {
-      return time > 0 ? static_cast<double>(tokens) / time : 0.0;
-    };
+  std::vector<std::int32_t> ids() {
+    return look([&] { return generation_->ids(); });
+  }
+  std::string rest() {
+    return look([&] { return generation_->rest(); });
+  }
+  std::string stop() {
+    return look([&] { return std::string(name_of(generation_->stop())); });
+  }
+  nb::dict stats() {
+    const model::GenerateStats s = look([&] { return generation_->stats(); });
     nb::dict result;
     result["prompt_tokens"] = s.prompt_tokens;
     result["tokens"] = s.tokens;
-    result["prefill_tokens_per_second"] = rate(s.prompt_tokens, s.prefill_seconds);
-    result["decode_tokens_per_second"] = rate(s.tokens - 1, s.decode_seconds);
-    result["attention_share"] = seconds > 0 ? s.attention_seconds / seconds : 0.0;
-    result["cache_bytes"] = cache_.stats().used_bytes();
+    result["prefill_tokens_per_second"] = s.prefill_rate();
+    result["decode_tokens_per_second"] = s.decode_rate();
+    result["attention_share"] = s.attention_share();
+    result["cache_bytes"] = look([&] { return cache_.stats().used_bytes(); });
     return result;
   }
 
  private:
   void read_prompt(Request& request) {
     const model::Tokenizer& tokenizer = model_->tokenizer;
+    model::Prompt prompt;
     if (request.raw) {
-      const std::string& text = request.messages.at(0).second;
-      for (const model::Token& token : tokenizer.encode(text, {.add_special = false}))
-        prompt_ids_.push_back(token.id);
-      request.options.end_ids = model::end_ids(tokenizer);
+      prompt = model::raw_prompt(request.messages.at(0).second, tokenizer);
     } else {
-      const auto chat = model::ChatTemplate::load(model_->found.source());
       std::vector<model::Message> messages;
       for (const auto& [role, content] : request.messages) messages.push_back({role, content});
-      prompt_ids_ = chat.encode(messages, tokenizer);
-      request.options.end_ids = chat.end_ids(tokenizer);
-      request.options.is_answer = true;
+      prompt = model::chat_prompt(messages, tokenizer,
+                                  model::ChatTemplate::load(model_->found.source()));
     }
+    prompt_ids_ = std::move(prompt.ids);
+    request.options.end_ids = std::move(prompt.end_ids);
+    request.options.is_answer = prompt.is_answer;
     if (prompt_ids_.empty()) refuse("generate: prompt", "empty", "at least one token");
   }
 
@@ -172,13 +181,14 @@ void bind_generate(nb::module_& module) {
             o.sampling.top_p = to_double("generate: top_p", options["top_p"]);
             o.sampling.min_p = to_double("generate: min_p", options["min_p"]);
             o.sampling.top_k = to_int64("generate: top_k", options["top_k"]);
-            o.sampling.seed =
-                static_cast<std::uint64_t>(to_int64("generate: seed", options["seed"]));
+            const std::int64_t seed = to_int64("generate: seed", options["seed"]);
+            if (seed < 0) refuse("generate: seed", std::to_string(seed), "0 to 2^63 - 1");
+            o.sampling.seed = static_cast<std::uint64_t>(seed);
             o.max_tokens = to_int64("generate: max_tokens", options["max_tokens"]);
             o.window = to_int64("generate: window", options["window"]);
             o.sinks = to_int64("generate: sinks", options["sinks"]);
-            new (self)
-                GenerationObject(std::move(model), std::move(request), executor_of(num_threads));
+            new (self) GenerationObject(std::move(model), std::move(request),
+                                        executor_of("generate: num_threads", num_threads));
           },
           nb::arg("model"), nb::arg("messages"), nb::arg("raw"), nb::arg("stop"),
           nb::arg("options"), nb::arg("num_threads").none())

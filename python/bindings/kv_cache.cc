@@ -22,6 +22,7 @@
 #include "masks.h"
 #include "regard/attention.h"
 #include "run.h"
+#include "wrong_call.h"
 
 namespace regard::python {
 namespace {
@@ -74,7 +75,11 @@ std::string to_path(const char* name, nb::handle object) {
     PyErr_Clear();
     refuse_type(name, "a " + class_name(object), "a file's name");
   }
-  return nb::cast<std::string>(nb::module_::import_("os").attr("fsdecode")(path));
+  const nb::bytes bytes(nb::module_::import_("os").attr("fsencode")(path));
+  std::string text(bytes.c_str(), bytes.size());
+  if (text.find('\0') != std::string::npos)
+    refuse(name, "a name with a zero byte in it", "a file's name");
+  return text;
 }
 
 /// The cache, for one thread at a time. Its lock is taken without Python's, which the holder may
@@ -100,7 +105,7 @@ class CacheObject {
   PagedKvCache cache_;
 };
 
-std::int64_t append(CacheObject& cache, Sequence sequence, nb::handle key, nb::handle value) {
+std::int64_t append(CacheObject& cache, Whole sequence, nb::handle key, nb::handle value) {
   const RowsArray keys("append: key", key, 4), values("append: value", value, 4);
   return cache.use([&](PagedKvCache& c) {
     for (const RowsArray* rows : {&keys, &values}) {
@@ -120,14 +125,14 @@ std::int64_t append(CacheObject& cache, Sequence sequence, nb::handle key, nb::h
   });
 }
 
-void write(CacheObject& cache, std::int64_t layer, Sequence sequence, std::int64_t position,
-           nb::handle key, nb::handle value) {
+void write(CacheObject& cache, Whole layer, Whole sequence, Whole position, nb::handle key,
+           nb::handle value) {
   const RowsArray keys("write: key", key, 3), values("write: value", value, 3);
   cache.use(
       [&](PagedKvCache& c) { c.write(layer, sequence, position, keys.layer(0), values.layer(0)); });
 }
 
-nb::tuple read(CacheObject& cache, Sequence sequence, std::int64_t layer) {
+nb::tuple read(CacheObject& cache, Whole sequence, Whole layer) {
   const KvCacheShape shape = cache.use([](PagedKvCache& c) { return c.shape(); });
   const std::int64_t rows = cache.use([&](PagedKvCache& c) { return c.length(sequence); }),
                      heads = shape.num_kv_heads;
@@ -171,7 +176,7 @@ AttentionOptions options_of(nb::handle causal, nb::handle window, nb::handle mas
 }
 
 // NOLINTNEXTLINE(readability-function-size): Python's arguments, one by one
-nb::object attention(CacheObject& cache, nb::handle query, nb::handle sequences, std::int64_t layer,
+nb::object attention(CacheObject& cache, nb::handle query, nb::handle sequences, Whole layer,
                      nb::handle causal, nb::handle window, nb::handle mask, nb::handle scale,
                      nb::handle softcap, nb::handle num_threads) {
   const Array queries = import_array("attention: query", query);
@@ -191,7 +196,7 @@ nb::object attention(CacheObject& cache, nb::handle query, nb::handle sequences,
     refuse("attention: query", "of shape " + queries.describe_shape(),
            std::to_string(all.size()) + " sequences");
   AttentionOptions options = options_of(causal, window, mask, scale, softcap);
-  const std::shared_ptr<Executor> executor = executor_of(num_threads);
+  const auto executor = executor_of("attention: num_threads", num_threads);
   options.executor = executor.get();
   const std::int64_t value_dim = cache.use([](PagedKvCache& c) { return c.shape().value_dim; });
   std::vector<std::int64_t> shape(queries.shape.begin(), queries.shape.begin() + axes);
@@ -244,7 +249,7 @@ void bind_files(nb::class_<CacheObject>& type) {
   using Loaded = std::vector<std::tuple<Sequence, std::vector<std::int32_t>>>;
   type.def(
           "save",
-          [](CacheObject& cache, Sequence sequence, nb::handle file, nb::handle ids) {
+          [](CacheObject& cache, Whole sequence, nb::handle file, nb::handle ids) {
             const std::string path = to_path("save: file", file);
             const auto kept = to_ids("save: ids", ids);
             cache.use([&](PagedKvCache& c) { c.save(sequence, path, kept); });
@@ -295,37 +300,37 @@ void bind_sequences(nb::class_<CacheObject>& type) {
           docstrings::kCacheCreate)
       .def(
           "fork",
-          [](CacheObject& cache, Sequence sequence) {
+          [](CacheObject& cache, Whole sequence) {
             return cache.use([&](PagedKvCache& c) { return c.fork(sequence); });
           },
           nb::arg("sequence"), docstrings::kCacheFork)
       .def(
           "release",
-          [](CacheObject& cache, Sequence sequence) {
+          [](CacheObject& cache, Whole sequence) {
             cache.use([&](PagedKvCache& c) { c.release(sequence); });
           },
           nb::arg("sequence"), docstrings::kCacheRelease)
       .def(
           "length",
-          [](CacheObject& cache, Sequence sequence) {
+          [](CacheObject& cache, Whole sequence) {
             return cache.use([&](PagedKvCache& c) { return c.length(sequence); });
           },
           nb::arg("sequence"), docstrings::kCacheLength)
       .def(
           "truncate",
-          [](CacheObject& cache, Sequence sequence, std::int64_t length) {
+          [](CacheObject& cache, Whole sequence, Whole length) {
             cache.use([&](PagedKvCache& c) { c.truncate(sequence, length); });
           },
           nb::arg("sequence"), nb::arg("length"), docstrings::kCacheTruncate)
       .def(
           "evict",
-          [](CacheObject& cache, Sequence sequence, std::int64_t first, std::int64_t last) {
+          [](CacheObject& cache, Whole sequence, Whole first, Whole last) {
             cache.use([&](PagedKvCache& c) { c.evict(sequence, first, last); });
           },
           nb::arg("sequence"), nb::arg("keep_first"), nb::arg("keep_last"), docstrings::kCacheEvict)
       .def(
           "publish",
-          [](CacheObject& cache, Sequence sequence, nb::handle ids) {
+          [](CacheObject& cache, Whole sequence, nb::handle ids) {
             const auto tokens = to_ids("publish: ids", ids);
             cache.use([&](PagedKvCache& c) { c.publish(sequence, tokens); });
           },
@@ -333,7 +338,7 @@ void bind_sequences(nb::class_<CacheObject>& type) {
           nb::sig(docstrings::kCachePublishSignature))
       .def(
           "adopt",
-          [](CacheObject& cache, Sequence sequence, nb::handle ids) {
+          [](CacheObject& cache, Whole sequence, nb::handle ids) {
             const auto tokens = to_ids("adopt: ids", ids);
             return cache.use([&](PagedKvCache& c) { return c.adopt(sequence, tokens); });
           },
@@ -355,9 +360,8 @@ void bind_kv_cache(nb::module_& module) {
   nb::class_<CacheObject> type(module, "PagedKvCache", docstrings::kCache);
   type.def(
           "__init__",
-          [](CacheObject* self, std::int64_t num_kv_heads, std::int64_t head_dim,
-             std::optional<std::int64_t> value_dim, std::int64_t num_layers,
-             const std::string& dtype, std::int64_t page_size, std::int64_t budget_bytes,
+          [](CacheObject* self, Whole num_kv_heads, Whole head_dim, std::optional<Whole> value_dim,
+             Whole num_layers, const std::string& dtype, Whole page_size, Whole budget_bytes,
              const std::string& fingerprint) {
             new (self) CacheObject({.num_layers = num_layers,
                                     .num_kv_heads = num_kv_heads,
@@ -369,30 +373,31 @@ void bind_kv_cache(nb::module_& module) {
                                     .fingerprint = fingerprint});
           },
           nb::kw_only(), nb::arg("num_kv_heads"), nb::arg("head_dim"),
-          nb::arg("value_dim") = nb::none(), nb::arg("num_layers") = 1, nb::arg("dtype") = "f32",
-          nb::arg("page_size") = 64, nb::arg("budget_bytes") = std::int64_t{1} << 30,
-          nb::arg("fingerprint") = "")
+          nb::arg("value_dim") = nb::none(), nb::arg("num_layers") = Whole{1},
+          nb::arg("dtype") = "f32", nb::arg("page_size") = Whole{64},
+          nb::arg("budget_bytes") = Whole{std::int64_t{1} << 30}, nb::arg("fingerprint") = "")
       .def("append", &append, nb::arg("sequence"), nb::arg("key"), nb::arg("value"),
            docstrings::kCacheAppend, nb::sig(docstrings::kCacheAppendSignature))
       .def(
           "extend",
-          [](CacheObject& cache, Sequence sequence, std::int64_t count) {
+          [](CacheObject& cache, Whole sequence, Whole count) {
             return cache.use([&](PagedKvCache& c) { return c.extend(sequence, count); });
           },
           nb::arg("sequence"), nb::arg("count"), docstrings::kCacheExtend)
       .def("write", &write, nb::arg("layer"), nb::arg("sequence"), nb::arg("position"),
            nb::arg("key"), nb::arg("value"), docstrings::kCacheWrite,
            nb::sig(docstrings::kCacheWriteSignature))
-      .def("read", &read, nb::arg("sequence"), nb::arg("layer") = 0, docstrings::kCacheRead,
+      .def("read", &read, nb::arg("sequence"), nb::arg("layer") = Whole{}, docstrings::kCacheRead,
            nb::sig(docstrings::kCacheReadSignature))
       .def("attention", &attention, nb::arg("query"), nb::arg("sequences"), nb::kw_only(),
-           nb::arg("layer") = 0, nb::arg("causal") = false, nb::arg("window") = nb::none(),
+           nb::arg("layer") = Whole{}, nb::arg("causal") = false, nb::arg("window") = nb::none(),
            nb::arg("mask") = nb::none(), nb::arg("scale") = nb::none(),
            nb::arg("softcap") = nb::none(), nb::arg("num_threads") = nb::none(),
            docstrings::kCacheAttention, nb::sig(docstrings::kCacheAttentionSignature))
       .def("stats", &stats, docstrings::kCacheStats, nb::sig(docstrings::kCacheStatsSignature));
   bind_sequences(type);
   bind_files(type);
+  explain_wrong_calls(type);
 }
 
 }  // namespace regard::python

@@ -63,20 +63,33 @@ std::string what_is_wrong(const Parameters& known, const nb::args& args, const n
 
 }  // namespace
 
-void explain_wrong_calls(nb::module_& module) {
-  const nb::dict functions = nb::borrow<nb::dict>(module.attr("__dict__"));
+const char* const kAnyMethodSignature = "(self, *args: Any, **kwargs: Any) -> NoReturn";
+
+std::vector<std::string> names_of_calls(nb::handle scope) {
   std::vector<std::string> names;
-  for (auto [name, item] : functions) {
+  const nb::object items = nb::module_::import_("builtins").attr("dict")(scope.attr("__dict__"));
+  for (auto [name, item] : nb::borrow<nb::dict>(items)) {
     const auto text = nb::cast<std::string>(name);
-    if (text.front() != '_' && nb::hasattr(item, "__nb_signature__")) names.push_back(text);
+    const bool is_public = text.front() != '_' || text == "__init__";
+    if (is_public && nb::hasattr(item, "__nb_signature__")) names.push_back(text);
   }
-  for (const std::string& name : names) {
+  return names;
+}
+
+void refuse_call(nb::handle function, const std::string& name, const nb::args& args,
+                 const nb::kwargs& kwargs, bool is_method) {
+  Parameters known = parameters_of(function);
+  if (is_method) known.positional.erase(known.positional.begin());
+  const std::string wrong = what_is_wrong(known, args, kwargs);
+  throw nb::type_error((name + ": " + wrong).c_str());
+}
+
+void explain_wrong_calls(nb::module_& module) {
+  for (const std::string& name : names_of_calls(module)) {
     module.def(
         name.c_str(),
         [module = nb::handle(module), name](const nb::args& args, const nb::kwargs& kwargs) {
-          const std::string wrong =
-              what_is_wrong(parameters_of(module.attr(name.c_str())), args, kwargs);
-          throw nb::type_error((name + ": " + wrong).c_str());
+          refuse_call(module.attr(name.c_str()), name, args, kwargs, false);
         },
         docstrings::kOtherCalls,
         nb::sig(("def " + name + "(*args: Any, **kwargs: Any) -> NoReturn").c_str()));

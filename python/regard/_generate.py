@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from regard import _engine
 
+_loading = threading.Lock()
 _kept: dict[tuple[str, int, int], _engine._Model] = {}  # the model loaded last, by its file and that file's state
 
 
@@ -80,7 +82,7 @@ def generate(
     stop: str | Sequence[str] = (),
     cache_dtype: str = "f16",
     window: int = 0,
-    sinks: int = 4,
+    sinks: int | None = None,
     num_threads: int | None = None,
 ) -> Generation:
     """Text from a language model, piece by piece: ``for piece in regard.generate("Why is the sky blue?")``.
@@ -98,7 +100,7 @@ def generate(
         seed: of the choice.
         stop: a text, or several, where the answer ends.
         cache_dtype: "f32", "bf16", "f16" or "int8": how keys and values are kept.
-        window, sinks: each token sees the last `window` tokens and the first `sinks`; window 0 is all.
+        window, sinks: each token sees the last `window` tokens and the first `sinks` (4); window 0 is all, and has no sinks.
         num_threads: as many as the process may use unless given.
 
     Raises ValueError for arguments, prompts beyond the model's context among them; RuntimeError for a model that is not there or
@@ -108,16 +110,24 @@ def generate(
     >>> "".join(answer), answer.stop
     ('The capital of France is Paris.', 'eos')
     """
+    if not isinstance(raw, bool):
+        raise TypeError(f"generate: raw is a {type(raw).__name__}, expected True or False")
     if isinstance(prompt, str):
         messages = [("user", prompt)]
     elif raw:
         raise TypeError(f"generate: prompt is a {type(prompt).__name__}, expected a str with raw=True")
     else:
-        messages = [(each["role"], each["content"]) for each in prompt]
+        messages = [_message(each) for each in prompt]
     if system and raw:
         raise ValueError("generate: system is for templates, and raw=True has none")
+    if sinks is not None and not window:
+        raise ValueError("generate: sinks are for a window, and window is 0")
     if system:
         messages.insert(0, ("system", system))
+    stops = [stop] if isinstance(stop, str) else list(stop)
+    for each in stops:
+        if not isinstance(each, str):
+            raise TypeError(f"generate: stop is a {type(each).__name__}, expected a str, or several")
     options = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -127,17 +137,27 @@ def generate(
         "seed": seed,
         "cache_dtype": cache_dtype,
         "window": window,
-        "sinks": sinks,
+        "sinks": 4 if sinks is None else sinks,
     }
-    stops = [stop] if isinstance(stop, str) else list(stop)
     return Generation(_engine._Generation(_load(os.fspath(model)), messages, raw, stops, options, num_threads))
+
+
+def _message(message: Mapping[str, str]) -> tuple[str, str]:
+    try:
+        role, content = message["role"], message["content"]
+    except (KeyError, TypeError):
+        raise TypeError(f'generate: prompt has {message!r}, expected a dict with "role" and "content"') from None
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise TypeError(f'generate: prompt has {message!r}, expected texts as "role" and "content"')
+    return role, content
 
 
 def _load(name: str) -> _engine._Model:
     file = _engine._model_file(name)
     state = os.stat(file)
     key = (file, state.st_mtime_ns, state.st_size)
-    if key not in _kept:
-        _kept.clear()  # one at a time: they are large
-        _kept[key] = _engine._load_model(name)
-    return _kept[key]
+    with _loading:  # two threads that want a model load it once
+        if key not in _kept:
+            _kept.clear()  # one at a time: they are large
+            _kept[key] = _engine._load_model(name)
+        return _kept[key]

@@ -329,4 +329,17 @@ std::vector<std::int32_t> ChatTemplate::end_ids(const Tokenizer& tokenizer) cons
   return ids;
 }
 
+Prompt raw_prompt(std::string_view text, const Tokenizer& tokenizer) {
+  Prompt prompt;
+  prompt.end_ids = end_ids(tokenizer);
+  for (const Token& token : tokenizer.encode(text, {.add_special = false}))
+    prompt.ids.push_back(token.id);
+  return prompt;
+}
+
+Prompt chat_prompt(std::span<const Message> messages, const Tokenizer& tokenizer,
+                   const ChatTemplate& chat) {
+  return {chat.encode(messages, tokenizer), chat.end_ids(tokenizer), true};
+}
+
 }  // namespace regard::model

@@ -73,6 +73,18 @@ Generation::Generation(const Decoder& decoder, const Tokenizer& tokenizer, Paged
   }
 }
 
+double GenerateStats::prefill_rate() const {
+  return prefill_seconds > 0 ? static_cast<double>(prompt_tokens - cached_tokens) / prefill_seconds
+                             : 0;
+}
+double GenerateStats::decode_rate() const {
+  return decode_seconds > 0 ? static_cast<double>(tokens - 1) / decode_seconds : 0;
+}
+double GenerateStats::attention_share() const {
+  const double seconds = prefill_seconds + decode_seconds;
+  return seconds > 0 ? attention_seconds / seconds : 0;
+}
+
 KvCacheShape context_cache_shape(const Decoder& decoder, DType dtype) {
   KvCacheShape shape = decoder.cache_shape(dtype);
   shape.page_size = 256;

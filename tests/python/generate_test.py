@@ -72,6 +72,12 @@ def test_control_c_ends_a_long_prompt():
 
 @needs_model
 @pytest.mark.parametrize("kwargs, error, words", [
+    ({"seed": -1}, ValueError, "generate: seed is -1, expected 0 to 2^63 - 1"),
+    ({"sinks": 3}, ValueError, "generate: sinks are for a window, and window is 0"),
+    ({"num_threads": 0}, ValueError, "generate: num_threads is 0, expected 1..1024"),
+    ({"stop": [1]}, TypeError, "generate: stop is a int, expected a str, or several"),
+    ({"raw": 1}, TypeError, "generate: raw is a int, expected True or False"),
+    ({"prompt": [{"role": "user"}]}, TypeError, 'expected a dict with "role" and "content"'),
     ({"temperature": -1}, ValueError, "temperature"),
     ({"temperature": float("nan")}, ValueError, "temperature"),
     ({"top_p": 0}, ValueError, "top_p"),
@@ -85,7 +91,7 @@ def test_control_c_ends_a_long_prompt():
 ])
 def test_errors(kwargs, error, words):
     with pytest.raises(error) as caught:
-        regard.generate("x", **kwargs)
+        regard.generate(**{"prompt": "x", **kwargs})
     assert words in str(caught.value)
 
 
@@ -102,3 +108,45 @@ def test_the_model_is_loaded_once():
     first = _generate._load("smollm2")
     "".join(regard.generate("x", max_tokens=1))
     assert _generate._load("smollm2") is first
+
+
+@needs_model
+def test_other_threads_may_look_while_it_runs():
+    answer = regard.generate("Count to ten.", temperature=0, max_tokens=24)
+    seen, over = [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            generation = answer._generation
+            if generation is not None:
+                seen.append((generation.stats["tokens"], len(generation.ids), generation.stop))
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    text = "".join(answer)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert text == answer.text and len(answer.ids) == 24
+    assert seen and all(count <= 24 and stop in ("none", "length") for _, count, stop in seen)
+
+
+@needs_model
+def test_two_threads_load_the_model_once(monkeypatch):
+    loads = []
+    load = _generate._engine._load_model
+
+    def count(name):
+        loads.append(name)
+        time.sleep(0.2)
+        return load(name)
+
+    monkeypatch.setattr(_generate._engine, "_load_model", count)
+    monkeypatch.setattr(_generate, "_kept", {})
+    threads = [threading.Thread(target=lambda: regard.generate(QUESTION)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1

@@ -1,4 +1,5 @@
 # tests/python/kv_cache_test.py - regard.PagedKvCache: what attention reads is what was stored; sharing, files, errors.
+import os
 import threading
 
 import numpy as np
@@ -142,6 +143,41 @@ def test_errors_name_what_was_wrong_and_change_nothing(call, error, words):
         call(cache, sequence)
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert cache.length(sequence) == 20
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda c, s: c.extend(sequnce=s, count=1), 'extend: there is no argument \'sequnce\'; did you mean "sequence"?'),
+    (lambda c, s: c.extend(s), "extend: count is missing"),
+    (lambda c, s: c.extend(s, 1, 2), "extend: 3 arguments came by position, expected at most 2"),
+    (lambda c, s: c.extend(s, 1.0), "extend: an argument is of another type than expected"),
+    (lambda c, s: c.extend(s, True), "extend: an argument is of another type than expected"),
+    (lambda c, s: c.attention(np.zeros((2, 1, 32), "f4"), s, casual=True), 'attention: there is no argument \'casual\'; did you mean "causal"?'),
+    (lambda c, s: make(heads=2), "PagedKvCache: there is no argument 'heads'"),
+])
+def test_a_wrong_call_is_told_in_one_line(call, words):
+    cache = make()
+    with pytest.raises(TypeError) as error:
+        call(cache, cache.create())
+    assert str(error.value) == words
+
+
+def test_numpys_integers_are_numbers():
+    cache = make(num_kv_heads=np.int32(2), head_dim=np.int64(32), page_size=np.uint8(16))
+    sequence = np.int64(cache.create())
+    assert cache.extend(sequence, np.int32(3)) == 0 and cache.length(sequence) == 3
+    cache.truncate(sequence, np.int16(1))
+    assert cache.length(int(sequence)) == 1
+
+
+def test_names_of_files_are_bytes(tmp_path):
+    cache = make()
+    sequence = cache.create()
+    odd = os.fsencode(tmp_path) + b"/caf\xe9 \xff"
+    cache.save(sequence, odd)
+    assert os.path.exists(odd) and cache.load(odd)[1] == []
+    with pytest.raises(ValueError, match="save: file is a name with a zero byte in it"):
+        cache.save(sequence, str(tmp_path / "a\0b"))
+    assert not (tmp_path / "a").exists()
 
 
 def test_threads_wait_for_each_other():

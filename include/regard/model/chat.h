@@ -68,6 +68,17 @@ class ChatTemplate {
   std::string bos_token_, eos_token_;  ///< as tokenizer_config.json names them, or empty
 };
 
+/// What a model is given, and how its answer ends.
+struct Prompt {
+  std::vector<std::int32_t> ids, end_ids;
+  bool is_answer = false;  ///< GenerateOptions::is_answer
+};
+/// A text as it is: special tokens in it are recognised, none are added.
+Prompt raw_prompt(std::string_view text, const Tokenizer& tokenizer);
+/// A conversation, by the template that belongs to the model (ChatTemplate::load).
+Prompt chat_prompt(std::span<const Message> messages, const Tokenizer& tokenizer,
+                   const ChatTemplate& chat);
+
 /// The ids that end a model's text, with or without a template: the tokenizer's eos, and special
 /// tokens such as <|im_end|> and <|eot_id|>.
 std::vector<std::int32_t> end_ids(const Tokenizer& tokenizer);

@@ -46,6 +46,13 @@ struct GenerateStats {
   std::int64_t tokens = 0;  ///< generated
   double prefill_seconds = 0, decode_seconds = 0;
   double attention_seconds = 0;  ///< of both together
+
+  /// Tokens/s of the prompt, without what was cached; of the answer, whose first token comes from
+  /// the prompt; 0 while there is nothing to tell.
+  double prefill_rate() const;
+  double decode_rate() const;
+  /// Of the time of both.
+  double attention_share() const;
 };
 
 /// A sequence of a cache that a model continues. What the cache holds already is not run again, so
