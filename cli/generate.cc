@@ -9,6 +9,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/generate_options.h"
@@ -51,16 +52,20 @@ class Progress {
   ~Progress() { clear(); }
   void say(const char* what, std::int64_t done, std::int64_t all) {
     if (!shown_ || all == 0) return;
-    std::fprintf(stderr, "\r%s %3lld %%", what, static_cast<long long>(100 * done / all));
+    const std::int64_t percent = 100 * done / all;
+    if (percent == std::exchange(percent_, percent)) return;
+    std::fprintf(stderr, "\r%s %3lld %%", what, static_cast<long long>(percent));
     written_ = true;
   }
   void clear() {
     if (written_) std::fputs("\r\x1b[K", stderr);
     written_ = false;
+    percent_ = -1;
   }
 
  private:
   bool shown_, written_ = false;
+  std::int64_t percent_ = -1;
 };
 
 /// Text for a terminal: line ends and tabs stay, other controls go.
@@ -228,17 +233,33 @@ class Printer {
   bool terminal_ = ::isatty(STDOUT_FILENO) != 0, ends_line_ = true;
 };
 
+/// What the user types next; nothing when the conversation is over. Ctrl-C may have come for an
+/// answer that had just ended: only a second one is meant for the conversation.
+std::optional<std::string> ask() {
+  for (bool again = false;; again = true) {
+    const Interruptible guard;
+    std::fputs("> ", stderr);
+    std::string line;
+    if (std::getline(std::cin, line)) return line;
+    if (again || !interrupted) break;
+    std::fputs("\n(Ctrl-C again, Ctrl-D or /exit ends the conversation.)\n", stderr);
+    std::clearerr(stdin);
+    std::cin.clear();
+  }
+  std::fputs("\n", stderr);
+  return std::nullopt;
+}
+
 void converse(Session& session) {
   std::fputs("A conversation: /exit or Ctrl-D ends it, Ctrl-C ends an answer.\n", stderr);
   Printer printer;
-  for (std::string line; std::fputs("> ", stderr), std::getline(std::cin, line);) {
-    if (line == "/exit") return;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    session.answer(session.encode(line), [&](std::string_view text) { printer(text); });
+  while (const auto line = ask()) {
+    if (*line == "/exit") return;
+    if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
+    session.answer(session.encode(*line), [&](std::string_view text) { printer(text); });
     printer.end();
     session.remember_answer();
   }
-  std::fputs("\n", stderr);
 }
 
 std::string prompt_of(const GenerateArguments& arguments) {

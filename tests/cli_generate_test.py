@@ -126,12 +126,44 @@ def test_a_conversation_on_a_terminal():
         seen = seen.split(what, 1)[1]
 
     until(b"> ")
+    time.sleep(0.3)  # it has asked, now it reads
+    process.send_signal(signal.SIGINT)  # as if for an answer that has just ended
+    until(b"Ctrl-C again")
+    until(b"> ")
     os.write(main, QUESTION.encode() + b"\n")
     until(b"Paris")
     until(b"> ")
     os.write(main, b"/exit\n")
     assert process.wait(timeout=30) == 0
     os.close(main)
+
+
+def test_a_second_control_c_ends_a_conversation_and_keeps_its_cache(tmp_path):
+    main, end = pty.openpty()
+    cache = tmp_path / "kept.cache"
+    process = subprocess.Popen([REGARD, "generate", "--temperature", "0", "--max-tokens", "3", "--save-cache", cache],
+                               stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    seen = b""
+
+    def until(what):
+        nonlocal seen
+        while what not in seen:
+            assert select.select([main], [], [], 60)[0], seen
+            seen += os.read(main, 4096)
+        seen = seen.split(what, 1)[1]
+
+    until(b"> ")
+    os.write(main, QUESTION.encode() + b"\n")
+    for goes_on in (True, False):
+        until(b"> ")
+        time.sleep(0.3)  # it has asked, now it reads
+        process.send_signal(signal.SIGINT)
+        if goes_on:
+            until(b"Ctrl-C again")
+    assert process.wait(timeout=30) == 0
+    os.close(main)
+    assert cache.stat().st_size > 0
 
 
 def test_look_shows_causal_attention_of_the_same_model():
