@@ -1,4 +1,5 @@
 # tests/cli_generate_folder_test.py - regard generate on folders that transformers has written: small random models of each family.
+import hashlib
 import json
 import os
 
@@ -46,6 +47,23 @@ def folder(request, tokenizer, tmp_path_factory):
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path, model
+
+
+def test_weights_in_several_files(folder, tokenizer, tmp_path):
+    path, model = folder
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    tokenizer.save_pretrained(tmp_path)
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2 and not (tmp_path / "model.safetensors").exists()
+    args = ["--raw", "--temperature", "0", "--max-tokens", "8", "--json", "-", PROMPTS[0]]
+    one, several = (json.loads(regard("generate", "--model", str(each), *args).stdout) for each in (path, tmp_path))
+    assert one["ids"] == several["ids"]
+    lines = "".join(f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}\n" for each in shards)
+    shown = json.loads(regard("look", "--model", str(tmp_path), "--json", "-", PROMPTS[0]).stdout)
+    assert hashlib.sha256(lines.encode()).hexdigest() in json.dumps(shown["model"])
+    shards[1].unlink()
+    missing = regard("generate", "--model", str(tmp_path), "x")
+    assert missing.returncode == 1 and shards[1].name.encode() in missing.stderr
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=range(len(PROMPTS)))

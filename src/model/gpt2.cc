@@ -106,9 +106,7 @@ LoadedDecoder load_gpt2_folder(const std::filesystem::path& folder, const LoadPr
   const std::string path = (folder / "config.json").string();
   const Json root = parse_json(read_file(path, 16 << 20), path);
   DecoderConfig config = read_config(JsonField(path, root));
-  const TensorSource source = TensorSource::of_folder(folder, [&](std::int64_t done) {
-    if (progress) progress(done, 0);
-  });
+  const TensorSource source = TensorSource::of_folder(folder, progress);
   DecoderWeights weights = Reader(source, config).read();
   std::string fingerprint =
       sha256_text("gpt2 " + std::to_string(config.num_heads) + " " + config.activation + " " +

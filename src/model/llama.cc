@@ -108,14 +108,6 @@ LoadedDecoder finish(DecoderConfig config, const TensorSource& source, const Nam
 
 constexpr std::string_view kFactors = "rope_freqs.weight";
 
-/// The bytes of all tensors that are weights, as progress counts them.
-std::int64_t tensor_bytes(const GgufFile& file) {
-  std::int64_t bytes = 0;
-  for (const auto& [name, tensor] : file.tensors())
-    if (name != kFactors) bytes += static_cast<std::int64_t>(tensor.end - tensor.begin);
-  return bytes;
-}
-
 std::string family_of(const GgufFile& file) {
   const std::string& family = file.at<std::string>("general.architecture");
   if (family == "llama" || family == "qwen2") return family;
@@ -308,19 +300,14 @@ class ConfigReader {
 
 LoadedDecoder load_llama_gguf(const std::filesystem::path& path, const LoadProgress& progress) {
   const GgufFile file(path);
-  const std::int64_t all = tensor_bytes(file);
-  const TensorSource source = TensorSource::of(file, [&](std::int64_t done) {
-    if (progress) progress(done, all);
-  });
+  const TensorSource source = TensorSource::of(file, progress);
   return finish(gguf_config(file), source, kGgufNames, !source.has(kGgufNames.logits + ".weight"));
 }
 
 LoadedDecoder load_llama_folder(const std::filesystem::path& folder, const LoadProgress& progress) {
   const std::string path = (folder / "config.json").string();
   const Json root = parse_json(read_file(path, 16 << 20), path);
-  const TensorSource source = TensorSource::of_folder(folder, [&](std::int64_t done) {
-    if (progress) progress(done, 0);
-  });
+  const TensorSource source = TensorSource::of_folder(folder, progress);
   const ConfigReader config{JsonField(path, root)};
   return finish(config.read(), source, kFolderNames, config.tied());
 }

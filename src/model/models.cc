@@ -7,10 +7,12 @@
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 #include "model/json.h"
 #include "model/sha256.h"
+#include "model/tensor_source.h"
 #include "regard/model/gguf.h"
 
 namespace regard::model {
@@ -18,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kWeights = "model.safetensors";
 constexpr std::array kModelFiles{"config.json", "model.safetensors", "tokenizer.json"};
 constexpr std::array<std::string_view, 5> kFamilies{"bert", "llama", "mistral", "qwen2", "gpt2"};
 
@@ -41,11 +44,16 @@ fs::path hugging_face_hub() {
   return cache_folder() / "huggingface" / "hub";
 }
 
-/// The first of a model's files that is not in the folder, or "".
+/// The first of a model's files that is not in the folder, or ""; for weights in several files
+/// their index will do.
 std::string missing_file(const fs::path& folder) {
-  for (const char* file : kModelFiles) {
+  const auto is_there = [&](const std::string& file) {
     std::error_code error;
-    if (!fs::is_regular_file(folder / file, error)) return file;
+    return fs::is_regular_file(folder / file, error);
+  };
+  for (const char* file : kModelFiles) {
+    if (!is_there(file) && (file != kWeights || !is_there("model.safetensors.index.json")))
+      return file;
   }
   return "";
 }
@@ -249,7 +257,13 @@ FoundModel find_model(std::string_view name_or_folder) {
 }
 
 std::string weights_sha256(const FoundModel& model) {
-  return sha256_file(model.gguf.empty() ? model.folder / "model.safetensors" : model.gguf);
+  if (!model.gguf.empty()) return sha256_file(model.gguf);
+  const std::vector<fs::path> files = weight_files(model.folder);
+  if (files.size() == 1) return sha256_file(files.front());
+  std::string lines;
+  for (const fs::path& file : files)
+    lines += sha256_file(file) + "  " + file.filename().string() + "\n";
+  return sha256_text(lines);
 }
 
 }  // namespace regard::model

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -63,12 +63,36 @@ constexpr DType dtype_of(BlockFormat format) {
                                         : DType::kF32;
 }
 
+template <class Tensors>
+std::int64_t bytes_of(const Tensors& tensors) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors)
+    bytes += static_cast<std::int64_t>(tensor.end - tensor.begin);
+  return bytes;
+}
+
 }  // namespace
 
-TensorSource::TensorSource(std::string name, Find find, std::function<void(std::int64_t)> progress)
-    : name_(std::move(name)), find_(std::move(find)), progress_(std::move(progress)) {}
+std::vector<std::filesystem::path> weight_files(const std::filesystem::path& folder) {
+  const std::filesystem::path index = folder / "model.safetensors.index.json";
+  if (!std::filesystem::exists(index) || std::filesystem::exists(folder / "model.safetensors"))
+    return {folder / "model.safetensors"};
+  const std::string file = index.string();
+  const Json root = parse_json(read_file(file, 64 << 20), file);
+  std::set<std::string> names;
+  for (const auto& [tensor, name] : JsonField(file, root).at("weight_map").members()) {
+    if (name.text().find('/') != std::string::npos) name.fail("a file name");
+    names.insert(name.text());
+  }
+  std::vector<std::filesystem::path> files;
+  for (const std::string& name : names) files.push_back(folder / name);
+  return files;
+}
 
-TensorSource TensorSource::of(const GgufFile& file, std::function<void(std::int64_t)> progress) {
+TensorSource::TensorSource(std::string name, Find find, std::int64_t all, Progress progress)
+    : name_(std::move(name)), find_(std::move(find)), all_(all), progress_(std::move(progress)) {}
+
+TensorSource TensorSource::of(const GgufFile& file, Progress progress) {
   return {file.path().string(),
           [&file](std::string_view name) -> std::optional<RawTensor> {
             const auto found = file.tensors().find(name);
@@ -79,25 +103,14 @@ TensorSource TensorSource::of(const GgufFile& file, std::function<void(std::int6
                                file.read(begin + offset, out);
                              }};
           },
-          std::move(progress)};
+          bytes_of(file.tensors()), std::move(progress)};
 }
 
-TensorSource TensorSource::of_folder(const std::filesystem::path& folder,
-                                     std::function<void(std::int64_t)> progress) {
+TensorSource TensorSource::of_folder(const std::filesystem::path& folder, Progress progress) {
   auto files = std::make_shared<std::vector<SafetensorsFile>>();
-  const std::filesystem::path index = folder / "model.safetensors.index.json";
-  if (std::filesystem::exists(index) && !std::filesystem::exists(folder / "model.safetensors")) {
-    const Json root = parse_json(read_file(index.string(), 64 << 20), index.string());
-    std::map<std::string, bool> names;
-    const std::string file = index.string();
-    for (const auto& [tensor, name] : JsonField(file, root).at("weight_map").members()) {
-      if (name.text().find('/') != std::string::npos) name.fail("a file name");
-      names[name.text()] = true;
-    }
-    for (const auto& [name, unused] : names) files->emplace_back(folder / name);
-  } else {
-    files->emplace_back(folder / "model.safetensors");
-  }
+  std::int64_t all = 0;
+  for (const std::filesystem::path& path : weight_files(folder))
+    all += bytes_of(files->emplace_back(path).tensors());
   return {folder.string(),
           [files](std::string_view name) -> std::optional<RawTensor> {
             for (const SafetensorsFile& file : *files) {
@@ -115,7 +128,7 @@ TensorSource TensorSource::of_folder(const std::filesystem::path& folder,
             }
             return std::nullopt;
           },
-          std::move(progress)};
+          all, std::move(progress)};
 }
 
 void TensorSource::fail(const std::string& what) const {
@@ -133,7 +146,7 @@ void TensorSource::note(const std::string& name, const RawTensor& tensor) const 
   }
   seen_ = sha256_text(seen_);
   read_ += static_cast<std::int64_t>(bytes);
-  if (progress_) progress_(read_);
+  if (progress_) progress_(read_, all_);
 }
 
 std::string TensorSource::digest() const { return seen_; }

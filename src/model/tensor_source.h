@@ -28,19 +28,25 @@ struct RawTensor {
   std::function<void(std::uint64_t offset, std::span<std::byte> out)> read;  ///< from its begin on
 };
 
+/// model.safetensors, or the files that model.safetensors.index.json names, in the order of their
+/// names. Throws std::runtime_error for an index that is none.
+std::vector<std::filesystem::path> weight_files(const std::filesystem::path& folder);
+
 /// Tensors by name, wherever they are. Errors name the file and the tensor.
 class TensorSource {
  public:
   using Find = std::function<std::optional<RawTensor>(std::string_view name)>;
 
-  /// `name` stands for the file in errors. `progress` gets the bytes read so far.
-  TensorSource(std::string name, Find find, std::function<void(std::int64_t)> progress);
+  using Progress = std::function<void(std::int64_t done, std::int64_t all)>;
+
+  /// `name` stands for the file in errors. `progress` (may be empty) gets the bytes read so far, of
+  /// `all`.
+  TensorSource(std::string name, Find find, std::int64_t all, Progress progress);
 
   /// What is in a GGUF file.
-  static TensorSource of(const GgufFile& file, std::function<void(std::int64_t)> progress);
-  /// What is in model.safetensors, or in the files that model.safetensors.index.json names.
-  static TensorSource of_folder(const std::filesystem::path& folder,
-                                std::function<void(std::int64_t)> progress);
+  static TensorSource of(const GgufFile& file, Progress progress);
+  /// What is in the folder's weight_files().
+  static TensorSource of_folder(const std::filesystem::path& folder, Progress progress);
 
   bool has(std::string_view name) const { return find_(name).has_value(); }
 
@@ -71,7 +77,8 @@ class TensorSource {
 
   std::string name_;
   Find find_;
-  std::function<void(std::int64_t)> progress_;
+  std::int64_t all_;
+  Progress progress_;
   mutable std::int64_t read_ = 0;
   mutable std::string seen_;  // what the digest is of
 };

