@@ -5,6 +5,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import jsonschema
@@ -119,6 +120,13 @@ def test_an_interrupt_ends_with_what_there_is(tmp_path):
     document = json.loads(out.read_text())
     assert_is_a_report(document)
     assert document["rows"][0]["case"] == "prefill.fp32.d64.n128.full"
+
+
+@pytest.mark.parametrize("args, words", [(["--tokens", "1"], "--tokens at least 2"), (["--model", "nosuch.gguf"], "nosuch.gguf: no such file"),
+                                         (["--threads", "0"], "at least 1")])
+def test_bad_arguments_of_generate(args, words):
+    result = subprocess.run([sys.executable, ROOT / "bench/peers/generate.py", *args], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and words in result.stderr
 
 
 # ./dev bench --peers: only where it has been run before, since it installs a gigabyte.

@@ -112,57 +112,56 @@ def test_an_interrupt_ends_cleanly_with_what_there_is():
     assert document["stop"] == "eos" or document["ids"]
 
 
+class Terminal:
+    """regard generate without a prompt, on a terminal of its own."""
+
+    def __init__(self, *args):
+        self.main, end = pty.openpty()
+        self.process = subprocess.Popen([REGARD, "generate", "--temperature", "0", *args], stdin=end, stdout=end, stderr=end)
+        os.close(end)
+        self.seen = b""
+
+    def until(self, what):
+        while what not in self.seen:
+            assert select.select([self.main], [], [], 60)[0], self.seen
+            self.seen += os.read(self.main, 4096)
+        self.seen = self.seen.split(what, 1)[1]
+
+    def type(self, line):
+        os.write(self.main, line.encode() + b"\n")
+
+    def interrupt_the_prompt(self):
+        self.until(b"> ")
+        time.sleep(0.3)  # it has asked, now it reads
+        self.process.send_signal(signal.SIGINT)
+
+    def ends(self):
+        status = self.process.wait(timeout=30)
+        os.close(self.main)
+        return status
+
+
 def test_a_conversation_on_a_terminal():
-    main, end = pty.openpty()
-    process = subprocess.Popen([REGARD, "generate", "--temperature", "0", "--max-tokens", "30"], stdin=end, stdout=end, stderr=end)
-    os.close(end)
-    seen = b""
-
-    def until(what):
-        nonlocal seen
-        while what not in seen:
-            assert select.select([main], [], [], 60)[0], seen
-            seen += os.read(main, 4096)
-        seen = seen.split(what, 1)[1]
-
-    until(b"> ")
-    time.sleep(0.3)  # it has asked, now it reads
-    process.send_signal(signal.SIGINT)  # as if for an answer that has just ended
-    until(b"Ctrl-C again")
-    until(b"> ")
-    os.write(main, QUESTION.encode() + b"\n")
-    until(b"Paris")
-    until(b"> ")
-    os.write(main, b"/exit\n")
-    assert process.wait(timeout=30) == 0
-    os.close(main)
+    terminal = Terminal("--max-tokens", "30")
+    terminal.interrupt_the_prompt()  # as if for an answer that has just ended
+    terminal.until(b"Ctrl-C again")
+    terminal.until(b"> ")
+    terminal.type(QUESTION)
+    terminal.until(b"Paris")
+    terminal.until(b"> ")
+    terminal.type("/exit")
+    assert terminal.ends() == 0
 
 
 def test_a_second_control_c_ends_a_conversation_and_keeps_its_cache(tmp_path):
-    main, end = pty.openpty()
     cache = tmp_path / "kept.cache"
-    process = subprocess.Popen([REGARD, "generate", "--temperature", "0", "--max-tokens", "3", "--save-cache", cache],
-                               stdin=end, stdout=end, stderr=end)
-    os.close(end)
-    seen = b""
-
-    def until(what):
-        nonlocal seen
-        while what not in seen:
-            assert select.select([main], [], [], 60)[0], seen
-            seen += os.read(main, 4096)
-        seen = seen.split(what, 1)[1]
-
-    until(b"> ")
-    os.write(main, QUESTION.encode() + b"\n")
-    for goes_on in (True, False):
-        until(b"> ")
-        time.sleep(0.3)  # it has asked, now it reads
-        process.send_signal(signal.SIGINT)
-        if goes_on:
-            until(b"Ctrl-C again")
-    assert process.wait(timeout=30) == 0
-    os.close(main)
+    terminal = Terminal("--max-tokens", "3", "--save-cache", cache)
+    terminal.until(b"> ")
+    terminal.type(QUESTION)
+    terminal.interrupt_the_prompt()
+    terminal.until(b"Ctrl-C again")
+    terminal.interrupt_the_prompt()
+    assert terminal.ends() == 0
     assert cache.stat().st_size > 0
 
 

@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,9 @@ def default_model():
 
 
 def install():
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"peers: there is no {program}, which llama.cpp's package needs: install Node.js (Debian: nodejs npm)")
     wanted = " ".join(PACKAGES)
     if not (PLACE / ".made").exists() or (PLACE / ".made").read_text() != wanted:
         print(f"peers: installing {wanted} into {PLACE}", file=sys.stderr)
@@ -53,13 +57,12 @@ def install():
 
 def run(command):
     """Its standard output, and the most memory it had, MiB."""
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     out = child.stdout.read()
-    error = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"{command[0]} ended with {child.returncode}: {error.strip()}")
+        raise SystemExit(f"{command[0]} ended with {child.returncode}")
     return out, usage.ru_maxrss / 1024
 
 
@@ -102,6 +105,8 @@ def compare(options, prompt, context, threads):
     counts = {each["prompt_tokens"] for each in ours + theirs}
     if len(counts) > 1:
         raise SystemExit(f"the prompt has {sorted(counts)} tokens: not the same work")
+    if min(each["tokens"] for each in ours + theirs) < 2:
+        raise SystemExit("an answer ended at once: there is no decoding to time; take other --context")
     of = lambda side, key: [each[key] for each in side]
     name = f"{{}}.n{context}.threads{threads}"
     rows = [row(name.format("decode"), of(ours, "decode"), of(theirs, "decode"), DECODE_BARS.get(context)),

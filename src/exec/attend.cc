@@ -51,9 +51,9 @@ Matrix keys_in_place(const Setup& s, const Call& call, const KvSource& source, c
   Matrix m = keys_of(s, call, source, strip, keys);
   const kernels::Pages& next = &source == &call.key ? w.next_keys : w.next_values;
   if (next.table != nullptr) {
-    constexpr std::int64_t kPageUnit = 16;  // of which a page has a whole number
+    constexpr std::int64_t kUnit = kernels::kPageUnit;
     m.pages.next = &next;
-    m.pages.until = (w.range_end + kPageUnit - 1) / kPageUnit * kPageUnit - keys.kv_begin;
+    m.pages.until = (w.range_end + kUnit - 1) / kUnit * kUnit - keys.kv_begin;
   }
   return m;
 }

@@ -154,7 +154,7 @@ inline constexpr int kDotSums = kLanes == 16 ? 16 : 8;
 #endif
 
 /// Vectors of keys that `rows` rows take at a time. A chain waits for its own multiply-add, four
-/// cycles or more: a single row needs two where memory gives it so much to do.
+/// cycles or more: a single row needs two vectors where one word is many of them (int8).
 template <class View>
 constexpr int DotVectors(int rows) {
   return kLanes == 16 && rows == 1 && View::kSteps > 2 ? 2 : View::kVectors;

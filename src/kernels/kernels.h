@@ -12,16 +12,19 @@
 
 namespace regard::kernels {
 
+/// A page has a whole number of so many rows.
+inline constexpr std::int64_t kPageUnit = 16;
+
 /// Where the rows of a matrix lie that is cut into pages: row r is row (row + r) % page_rows of
 /// page table[(row + r) / page_rows], and the matrix begins `offset` bytes after the page.
 struct Pages {
   const std::byte* const* table = nullptr;  ///< null: no pages
   std::int64_t num = 0;                     ///< pages of the table that may be read
-  std::int64_t page_rows = 0;               ///< a multiple of 16
-  std::int64_t row = 0;  ///< below page_rows; a multiple of 16 where a kernel takes 16 together
+  std::int64_t page_rows = 0;               ///< a multiple of kPageUnit
+  std::int64_t row = 0;  ///< below page_rows; a multiple of kPageUnit where a kernel takes so many
   std::int64_t offset = 0;
   const Pages* next = nullptr;  ///< what will be read after the first `until` rows, if known
-  std::int64_t until = 0;       ///< with `row` a multiple of what kernels take together
+  std::int64_t until = 0;       ///< `row` and it together a multiple of kPageUnit
 };
 
 /// A row of pages that moves on without a division for each step.

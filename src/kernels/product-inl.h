@@ -40,7 +40,7 @@ struct Piece {
   const T* from;
   std::int64_t depth;  ///< in words
   const T* ahead;      ///< null: nothing
-  std::int64_t step;   ///< elements of `ahead` from one word to the next
+  std::int64_t step;   ///< elements of `ahead` from what goes with one row to the next row's
 };
 
 /// Where the vectors of row k of a piece of b come from. As packed: one piece, words, rows a
@@ -71,7 +71,6 @@ class Packed {
 /// Rows that are asked for ahead of those at hand where rows are read in pieces: 16 KiB. Pieces are
 /// requests that hardware does not foresee; what is read from end to end it does, and asking too
 /// only disturbs it. A multiple of what pages are a multiple of, so that few pages are cut in two.
-inline constexpr std::int64_t kPageUnit = 16;
 template <class T>
 HWY_INLINE std::int64_t RowsAhead(std::int64_t columns) {
   const auto rows = (16 << 10) / (columns * static_cast<std::int64_t>(sizeof(T)));
@@ -93,7 +92,7 @@ class InPlace {
   HWY_INLINE Piece<T> First(std::int64_t panel) {
     constexpr std::int64_t kColumns = kVectors * kLanes;
     column_ = panel * kPanel;
-    step_ = kColumns * kWord;
+    step_ = kColumns;
     pass_ = column_ / kColumns;
     if (b_.pages.table == nullptr) {
       const T* from = static_cast<const T*>(b_.data);
@@ -123,10 +122,13 @@ class InPlace {
   template <int kVectors>
   HWY_INLINE void AskAhead(const Piece<T>& b, std::int64_t k) const {
     if (b.ahead == nullptr) return;
-    constexpr int kBytes = kVectors * kLanes * kWord * static_cast<int>(sizeof(T));
-    const auto* ahead = reinterpret_cast<const char*>(b.ahead + k * b.step);
+    constexpr int kBytes = kVectors * kLanes * static_cast<int>(sizeof(T));
     REGARD_UNROLL
-    for (int at = 0; at < kBytes; at += 64) __builtin_prefetch(ahead + at, 0, 2);
+    for (int w = 0; w < kWord; ++w) {
+      const auto* row = reinterpret_cast<const char*>(b.ahead + (k * kWord + w) * b.step);
+      REGARD_UNROLL
+      for (int at = 0; at < kBytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    }
   }
   const Matrix& b_;
 
@@ -144,10 +146,9 @@ class InPlace {
   /// Few adjacent rows are asked for from end to end, a share in each pass over the columns, so
   /// that memory sees one stream. Of many, the passes are too far apart.
   HWY_INLINE Piece<T> MakePiece(const T* from, std::int64_t rows, const T* ahead) const {
-    const std::int64_t depth = rows / kWord;
     const bool adjacent = b_.row_stride == b_.columns && b_.rows <= ahead_rows_;
-    if (ahead != nullptr) ahead += adjacent ? pass_ * depth * step_ : column_;
-    return {from + column_, depth, ahead, adjacent ? step_ : b_.row_stride * kWord};
+    if (ahead != nullptr) ahead += adjacent ? pass_ * rows * step_ : column_;
+    return {from + column_, rows / kWord, ahead, adjacent ? step_ : b_.row_stride};
   }
 
   std::int64_t ahead_rows_;

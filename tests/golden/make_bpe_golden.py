@@ -7,16 +7,12 @@ import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tokenizer_texts import CORPUS, byte_offsets
+
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-CORPUS = [
-    "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a wife.",
-    "I'll say it's 12345 times better than they've said; we'd go, you're right, DON'T you?",
-    "Grüße aus Köln! Les élèves étudiaient à l'école. 漢字とひらがな。 Ελληνικά. Привет, мир 🙂",
-    "for (int i = 0; i < 10; ++i) {\n\tsum += i;\n}\r\n\r\n   done   \n",
-]
 
 
 def split(pattern):
@@ -53,13 +49,6 @@ def marked_texts():
     pool += ["\u1100", "\u1161", "\u11a7", "\u11a8", "\uac00", "\U0001d15e", "<|end|>", "<|user|>", "=", "  <é>", " <N> "]
     for _ in range(200):
         yield "".join(rng.choice(pool) for _ in range(rng.randint(1, 14)))
-
-
-def byte_offsets(text, offsets):
-    at = [0]
-    for c in text:
-        at.append(at[-1] + len(c.encode()))
-    return [at[place] for pair in offsets for place in pair]
 
 
 folder = pathlib.Path(sys.argv[1])

@@ -1,5 +1,6 @@
 # tests/golden/make_sentencepiece_golden.py - small tokenizers as of SentencePiece, and what PyPI's tokenizers makes of texts.
 # Run: pip install tokenizers==0.23.3; python tests/golden/make_sentencepiece_golden.py tests/golden/sentencepiece
+# Another run learns other pieces (characters that are equally frequent): a tokenizer and its cases belong together.
 import json
 import pathlib
 import random
@@ -7,13 +8,9 @@ import sys
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tokenizer_texts import CORPUS, byte_offsets
+
 BLANK = "\u2581"
-CORPUS = [
-    "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a wife.",
-    "I'll say it's 12345 times better than they've said; we'd go, you're right, DON'T you?",
-    "Grüße aus Köln! Les élèves étudiaient à l'école. 漢字とひらがな。 Ελληνικά. Привет, мир 🙂",
-    "for (int i = 0; i < 10; ++i) {\n\tsum += i;\n}\r\n\r\n   done   \n",
-]
 PREPEND = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
 STRIPS = [
     AddedToken("<é>", normalized=True, lstrip=True),
@@ -45,13 +42,6 @@ def texts():
     yield from ["", " ", BLANK, *CORPUS]
     for _ in range(150):
         yield "".join(rng.choice(pool) for _ in range(rng.randint(1, 14)))
-
-
-def byte_offsets(text, offsets):
-    at = [0]
-    for c in text:
-        at.append(at[-1] + len(c.encode()))
-    return [at[place] for pair in offsets for place in pair]
 
 
 def make(normalizer, pre_tokenizer, strip, added, byte_fallback):
